@@ -1,0 +1,252 @@
+"""The frozen values that every layer passes on: what was asked for, what a host sent, how it ended.
+
+Knows states and plain types. Must not know sockets, XML, stores or the screen, and never holds a secret: a credential
+is a name here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from remotejobs.states import EndReason, JobState
+
+DEFAULT_THROTTLE_LIMIT = 32
+DEFAULT_CONFIGURATION = "Microsoft.PowerShell"
+
+
+class Stream(IntEnum):
+    """The seven streams of a PowerShell pipeline, in PowerShell's numbering (1 is Output, 2 Error, ...)."""
+
+    Output = 1
+    Error = 2
+    Warning = 3
+    Verbose = 4
+    Debug = 5
+    Information = 6
+    Progress = 7
+
+
+class Record(NamedTuple):
+    """One item of one stream, undecoded.
+
+    Attributes:
+        seq: Position in its child, from 1, given by the runner; no gaps.
+        stream: The stream that it came on.
+        raw: The CLIXML of the item as the host sent it, without a byte order mark; empty for `$null`.
+        object_id: PSRP's object id, unique per child, or a negative fixed key for records that we made ourselves.
+        time: Seconds since the epoch (UTC) when it arrived here.
+    """
+
+    seq: int
+    stream: Stream
+    raw: bytes
+    object_id: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A host as the user named it. What is None comes from the job.
+
+    Attributes:
+        name: As typed; becomes Location and PSComputerName.
+        address: What to connect to instead of the name (an address or another name).
+        port: TCP port, 1 to 65535.
+        ssl: https instead of http.
+        application: The URL path without the leading slash.
+        configuration: Session configuration name.
+        authentication: Mechanism name.
+        credential: Name of a credential, never the secret.
+        group: Groups that the server list puts it in.
+    """
+
+    name: str
+    address: str | None = None
+    port: int | None = None
+    ssl: bool | None = None
+    application: str | None = None
+    configuration: str | None = None
+    authentication: str | None = None
+    credential: str | None = None
+    group: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where one target is reached: a target's own settings over the job's."""
+
+    host: str
+    port: int
+    ssl: bool
+    path: str = "/wsman"
+    server_name: str = ""
+
+    @property
+    def url(self) -> str:
+        """The address for WS-Man's `To` header; an IPv6 host in brackets."""
+        host = f"[{self.server_name or self.host}]" if ":" in (self.server_name or self.host) else self.server_name
+        return f"{'https' if self.ssl else 'http'}://{host or self.host}:{self.port}{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOption:
+    """What New-PSSessionOption sets, in seconds and bytes; names as in PowerShell, snake_case.
+
+    Attributes:
+        operation_timeout: WS-Man's OperationTimeout, seconds: how long one Receive is held open. Not a limit on
+            the command.
+        cancel_timeout: Seconds for stop and for closing the shell.
+        idle_timeout: Seconds that a shell survives without its client; None leaves it to the host. At least 60.
+        max_connection_retry_count: More tries of connect and open after the first; never after Command.
+        skip_ca_check, skip_cn_check: https only; do not verify the issuer, the name.
+        ca_file, ca_path: A PEM file, a folder of them, to verify against in place of the system's.
+        certificate_file, certificate_key_file: Client certificate (PEM).
+        allow_unencrypted: Permit Basic, and bodies without sealing, over http.
+        no_machine_profile: Do not load the user's profile (WINRS_NOPROFILE).
+        maximum_received_object_size: Bytes of one object; more breaks the session.
+        maximum_received_data_size_per_command: Bytes of all output of one command; None is unlimited.
+        culture, ui_culture: Language tags for DataLocale and Locale.
+    """
+
+    operation_timeout: float = 60.0
+    cancel_timeout: float = 60.0
+    idle_timeout: float | None = None
+    max_connection_retry_count: int = 5
+    skip_ca_check: bool = False
+    skip_cn_check: bool = False
+    ca_file: str | None = None
+    ca_path: str | None = None
+    certificate_file: str | None = None
+    certificate_key_file: str | None = None
+    allow_unencrypted: bool = False
+    no_machine_profile: bool = False
+    maximum_received_object_size: int = 200 * 1024 * 1024
+    maximum_received_data_size_per_command: int | None = None
+    culture: str = "en-US"
+    ui_culture: str = "en-US"
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """How long each part of one host may take, seconds; None is off.
+
+    Attributes:
+        connect: Name look-up, TCP and TLS.
+        authenticate: From the first authenticated request to its acceptance.
+        silence: No record from the host.
+        total: The whole of one host, from its first connection.
+        deadline: The whole job, from its start.
+        cleanup: Closing the shell, outside the slot.
+    """
+
+    connect: float | None = 30.0
+    authenticate: float | None = 30.0
+    silence: float | None = None
+    total: float | None = None
+    deadline: float | None = None
+    cleanup: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a host may send us, in bytes unless said otherwise. Hosts may be hostile."""
+
+    header_bytes: int = 64 * 1024
+    header_count: int = 100
+    body_bytes: int = 8 * 1024 * 1024
+    xml_depth: int = 512
+    records: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptCommand:
+    """A PowerShell script to run in a fresh runspace.
+
+    Attributes:
+        text: The script, as typed between the braces or read from the file.
+        arguments: Positional arguments (-ArgumentList): plain Python values that CLIXML can carry.
+    """
+
+    text: str
+    arguments: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """One Invoke-Command: everything that a worker needs but the secrets.
+
+    Attributes:
+        command: What to run.
+        targets: Hosts in the order they were named, duplicates kept.
+        name: Job name; empty gives `Job<id>`.
+        throttle_limit: Hosts at a time; below 1 means 32, as in PowerShell.
+        authentication: Mechanism name, `Default` unless asked for.
+        credential: Name of the credential that targets use which name none.
+        port, use_ssl, application_name, configuration_name: For targets that do not say otherwise.
+        hide_computer_name: Display only.
+    """
+
+    command: ScriptCommand
+    targets: tuple[Target, ...]
+    name: str = ""
+    throttle_limit: int = DEFAULT_THROTTLE_LIMIT
+    authentication: str = "Default"
+    credential: str | None = None
+    port: int | None = None
+    use_ssl: bool = False
+    application_name: str = "wsman"
+    configuration_name: str = DEFAULT_CONFIGURATION
+    hide_computer_name: bool = False
+    session_option: SessionOption = field(default_factory=SessionOption)
+    clocks: Clocks = field(default_factory=Clocks)
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def slots(self) -> int:
+        """The throttle limit that counts: below 1 means the default of 32 (PowerShell's ThrottleManager)."""
+        return self.throttle_limit if self.throttle_limit >= 1 else DEFAULT_THROTTLE_LIMIT
+
+    def endpoint(self, target: Target) -> Endpoint:
+        """Where `target` is reached: its own settings, else the job's, else WinRM's default ports."""
+        ssl = self.use_ssl if target.ssl is None else target.ssl
+        port = target.port or self.port or (5986 if ssl else 5985)
+        path = "/" + (target.application or self.application_name).lstrip("/")
+        name = target.name.strip("[]")
+        return Endpoint(host=(target.address or name).strip("[]"), port=port, ssl=ssl, path=path, server_name=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one child ended.
+
+    Attributes:
+        reason: The end reason; the JobState follows from it.
+        message: For a person; empty when Completed.
+        error_id: PowerShell's FullyQualifiedErrorId, else empty.
+        error_count: Records on the Error stream.
+        failure: CLIXML of the ErrorRecord that ended the script, where the host sent one.
+        seconds: From the first connection to the end.
+        details: What else is known: phase, clock, HTTP status, fault code. Plain values, no secrets.
+    """
+
+    reason: EndReason
+    message: str = ""
+    error_id: str = ""
+    error_count: int = 0
+    failure: bytes | None = None
+    seconds: float = 0.0
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def state(self) -> JobState:
+        """The PowerShell state of this end."""
+        return self.reason.state
+
+
+def seconds_of(value: float | timedelta | None) -> float | None:
+    """Read a duration given as seconds or as a timedelta; None stays None."""
+    return value.total_seconds() if isinstance(value, timedelta) else value
