@@ -137,6 +137,7 @@ class Clocks:
     Attributes:
         connect: Name look-up, TCP and TLS.
         authenticate: From the first authenticated request to its acceptance.
+        open: Creating the shell and opening the runspace pool (PowerShell's OpenTimeout).
         silence: No record from the host.
         total: The whole of one host, from its first connection.
         deadline: The whole job, from its start.
@@ -145,6 +146,7 @@ class Clocks:
 
     connect: float | None = 30.0
     authenticate: float | None = 30.0
+    open: float | None = 180.0
     silence: float | None = None
     total: float | None = None
     deadline: float | None = None

@@ -6,14 +6,14 @@ Knows model, states and errors. Must not know any implementation.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
 from remotejobs.errors import RemoteJobsError
-from remotejobs.model import Outcome, Record, Target
+from remotejobs.model import JobSpec, Outcome, Record, Target
 from remotejobs.states import JobState
 
 
@@ -120,30 +120,39 @@ class ChildLedger(Protocol):
         ...
 
     async def started(self, shell_id: str, command_id: str) -> None:
-        """Commit that the host has the command, under the ids that it answered with."""
+        """Commit that the host has the command, under the ids that it answered with; the child is Running."""
         ...
 
     async def append(self, records: Sequence[Record]) -> None:
         """Commit records; one that is there already (same object_id) is not written twice. Waits at a cap."""
         ...
 
-    async def state(self, state: JobState) -> None:
-        """Commit a change that is not an end: Running, Blocked, Stopping."""
+    async def finish(self, outcome: Outcome) -> None:
+        """Commit the end. The first one counts."""
         ...
 
 
+class Ends(NamedTuple):
+    """When a child must be over: monotonic seconds, and the name of the clock that says so (total, deadline)."""
+
+    due: float
+    clock: str
+
+
 class Control(Protocol):
-    """What goes down to a running child: stop, and the gate before authentication."""
+    """What goes down to a running child: stop, its last moment, and the gate before authentication."""
+
+    ends: Ends | None
 
     @property
     def stop_requested(self) -> bool: ...
 
-    async def wait_stop(self) -> None:
-        """Return when a stop has been asked for."""
+    def on_stop(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` once when a stop is asked for; at once when it has been. None takes it back."""
         ...
 
     async def enter(self, phase: Phase) -> None:
-        """Say that the runner is about to begin `phase`; may wait (the lock-out gate before AUTHENTICATE).
+        """Say that the runner begins `phase`. Waits at the lock-out gate before AUTHENTICATE; OPEN says accepted.
 
         Raises:
             AuthenticationError: The gate is shut for this credential: end as NotStarted(guard).
@@ -153,10 +162,17 @@ class Control(Protocol):
 
 @dataclass(slots=True)
 class Attempt:
-    """What one run() came to: an outcome, or an error that the engine's policy may try again before STARTING."""
+    """What one run() came to. With an `error` before STARTING the engine's policy may run the child again.
+
+    Attributes:
+        phase: How far it came.
+        outcome: How the child ends if nothing more is tried.
+        error: What went wrong, None where nothing did.
+        resources: The runner's own; given back to cleanup().
+    """
 
     phase: Phase
-    outcome: Outcome | None = None
+    outcome: Outcome
     error: RemoteJobsError | None = None
     resources: Any = None
 
@@ -176,4 +192,124 @@ class HostRunner(Protocol):
 
     async def cleanup(self, attempt: Attempt) -> None:
         """Delete the shell, drop the connection: bounded, outside the slot, never raises."""
+        ...
+
+
+@dataclass(slots=True)
+class ChildRow:
+    """One child job as the store has it.
+
+    Attributes:
+        id: Unique in the store, from the same sequence as the parents'.
+        instance_id: Known to nobody else.
+        target: As named.
+        start: Ids chosen at submit; `start.shell_id` is the RunspaceId too.
+        state: PowerShell's.
+        outcome: Set at the end.
+        began, ended: Seconds since the epoch; `began` stays None for a child that never ran.
+        error_count: Records on the Error stream so far.
+        shell_id, command_id: As the host answered, empty until it has.
+    """
+
+    id: int
+    instance_id: uuid.UUID
+    target: Target
+    start: Fresh
+    state: JobState = JobState.NotStarted
+    outcome: Outcome | None = None
+    began: float | None = None
+    ended: float | None = None
+    error_count: int = 0
+    shell_id: str = ""
+    command_id: str = ""
+
+
+@dataclass(slots=True)
+class JobRow:
+    """One parent job as the store has it.
+
+    Attributes:
+        children: In the order of the target list; their indexes are what the other methods of the store take.
+        counts: How many children are in each state.
+        ends: Indexes of the children that have ended, in the order in which they did.
+        notes: What an admin should know of this run: a limit that holds it back.
+    """
+
+    id: int
+    name: str
+    instance_id: uuid.UUID
+    spec: JobSpec
+    children: list[ChildRow]
+    began: float
+    counts: dict[JobState, int]
+    ended: float | None = None
+    stop_requested: bool = False
+    last_change: JobState | None = None
+    ends: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Arrival(NamedTuple):
+    """A record in the order in which it came, over all children of a job. `child` is an index into the children."""
+
+    number: int
+    child: int
+    record: Record
+
+
+class JobStore(Protocol):
+    """Keeps jobs and what their hosts sent. One writer per child, any number of readers."""
+
+    async def submit(self, spec: JobSpec) -> JobRow:
+        """Store a job with all of its children, ids included, before anything is sent."""
+        ...
+
+    def ledger(self, job_id: int, child: int) -> ChildLedger: ...
+
+    def job(self, job_id: int) -> JobRow:
+        """Return a job.
+
+        Raises:
+            JobError: There is none with this id.
+        """
+        ...
+
+    def read(self, job_id: int, after: int, limit: int) -> list[Arrival]:
+        """Return the next records after arrival number `after`, at most `limit`."""
+        ...
+
+    def advance(self, job_id: int, number: int) -> None:
+        """Say that all up to arrival `number` have been consumed."""
+        ...
+
+    def unread(self, job_id: int, child: int | None = None) -> bool:
+        """True while something lies unread, of one child or of any."""
+        ...
+
+    def held(self, job_id: int) -> bool:
+        """True while a host is kept waiting because too much lies unread."""
+        ...
+
+    def stop_requested(self, job_id: int) -> None:
+        """Note that the parent itself was stopped."""
+        ...
+
+    def version(self, job_id: int) -> int:
+        """A number that changes with everything that happens to the job."""
+        ...
+
+    async def wait_change(self, job_id: int, version: int) -> None:
+        """Return when `version(job_id)` is no longer `version`."""
+        ...
+
+
+class Running(Protocol):
+    """A job that this process runs."""
+
+    def stop(self) -> None:
+        """Ask every child to stop; returns at once."""
+        ...
+
+    async def finished(self) -> None:
+        """Return when every child has ended and every shell is closed."""
         ...

@@ -6,7 +6,7 @@ PSRemotingJob with the deviations that the documentation of `parent_state` names
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 
 from remotejobs.errors import JobError
@@ -119,7 +119,7 @@ def transition(current: JobState, new: JobState) -> JobState:
 
 
 def parent_state(
-    children: Iterable[JobState], *, stop_requested: bool = False, last_change: JobState | None = None
+    counts: Mapping[JobState, int], *, stop_requested: bool = False, last_change: JobState | None = None
 ) -> JobState:
     """Derive a parent's state from its children's, as PSRemotingJob does.
 
@@ -127,24 +127,20 @@ def parent_state(
     child that is stopped while Blocked no longer counts as blocked.
 
     Args:
-        children: The states of all children, any order.
+        counts: How many children are in each state.
         stop_requested: The parent itself was stopped: then even children that all completed make it Stopped.
         last_change: The state that the last child to change went to; decides between Disconnected and Blocked where
             only such children are left (the order of events decides in PowerShell too).
     """
-    counts = [0] * len(JobState)
-    total = 0
-    for state in children:
-        counts[state] += 1
-        total += 1
-    finished = counts[_S.Completed] + counts[_S.Failed] + counts[_S.Stopped]
-    disconnected, blocked = counts[_S.Disconnected], counts[_S.Blocked]
+    total = sum(counts.values())
+    finished = sum(counts.get(state, 0) for state in _FINISHED)
+    disconnected, blocked = counts.get(_S.Disconnected, 0), counts.get(_S.Blocked, 0)
     if blocked and not (disconnected + finished + blocked == total and last_change is _S.Disconnected):
         return _S.Blocked
     if finished + disconnected + blocked < total or not total:
         return _S.Running
     if disconnected:
         return _S.Disconnected
-    if counts[_S.Failed]:
+    if counts.get(_S.Failed):
         return _S.Failed
-    return _S.Stopped if counts[_S.Stopped] or stop_requested else _S.Completed
+    return _S.Stopped if counts.get(_S.Stopped) or stop_requested else _S.Completed

@@ -1,0 +1,105 @@
+"""One request, one answer: the only place where a WS-Man object and a Transport meet.
+
+Knows HTTP statuses and what they mean for WinRM. Must not know phases, retries or jobs.
+"""
+
+from __future__ import annotations
+
+from remotejobs.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    ProtocolError,
+    RemoteJobsError,
+    UnreachableError,
+)
+from remotejobs.ports import Lost, NotSent, Reply, Transport
+from remotejobs.wsman.envelopes import Element, Request, read_answer
+
+
+class AnswerLostError(UnreachableError):
+    """The request may have arrived; its answer did not."""
+
+
+async def ask(transport: Transport, request: Request) -> Element:
+    """Post one request and read its answer: the first element of the body.
+
+    Raises:
+        AnswerLostError: It may have arrived.
+        UnreachableError: It has not left, or something else than WinRM answered.
+        AuthenticationError, AccessDeniedError: 401, 403.
+        FaultError: The host's own refusal.
+        ProtocolError: The answer cannot be read.
+    """
+    reply = await transport.post(request.data)
+    if isinstance(reply, Reply):
+        if reply.status == 200:
+            return read_answer(reply.body, request.message_id)
+        raise _refusal(reply, request.message_id)
+    if isinstance(reply, NotSent):
+        raise reply.error
+    raise lost(reply)
+
+
+def lost(reply: Lost) -> AnswerLostError:
+    """The error for an answer that never came."""
+    return AnswerLostError(reply.error.message, error_id=reply.error.error_id, **reply.error.details)
+
+
+def _refusal(reply: Reply, message_id: str) -> RemoteJobsError:
+    """The error for an answer that is not 200: the SOAP fault in it where there is one."""
+    status = reply.status
+    if status == 401:
+        return AuthenticationError(
+            "The host refused the user name or password (HTTP 401). It is not tried again, so that the account is not "
+            "locked out. Check the credential, that the mechanism is enabled on the host "
+            f"({_offers(reply)}), and that Basic is used with a local account.",
+            error_id="AccessDenied",
+            status=status,
+        )
+    if status == 403:
+        return AccessDeniedError(
+            "The host refused the request (HTTP 403): the account has no right to remote shells there, or a filter "
+            "stands in between.",
+            error_id="AccessDenied",
+            status=status,
+        )
+    if reply.body and "xml" in reply.content_type.lower():
+        try:
+            read_answer(reply.body, message_id)
+        except ProtocolError as error:
+            error.details["status"] = status
+            return error
+    words, error_id = _STATUSES.get(status, (f"The host answered HTTP {status}, which WinRM never does", ""))
+    if status == 500 and not reply.body:
+        words = (
+            "The host answered HTTP 500 and gave no reason: over http it demands message encryption "
+            "(AllowUnencrypted is off), or the WinRM service failed. Use -UseSSL"
+        )
+    page = "; it sent a web page, so a proxy or another service may answer there" if _is_page(reply) else ""
+    return UnreachableError(f"{words}{page}.", error_id=error_id, status=status, step="http")
+
+
+_STATUSES: dict[int, tuple[str, str]] = {
+    400: ("The host found the request malformed (HTTP 400)", ""),
+    404: (
+        "Nothing answers at this path (HTTP 404): give -ApplicationName, or the port is not WinRM's",
+        "URLNotAvailable",
+    ),
+    407: ("A proxy demands a logon (HTTP 407); WinRM is reached without proxies", ""),
+    413: ("The host found the request too large (HTTP 413)", ""),
+    500: ("The host answered HTTP 500 without a WS-Man fault", "WinRMHttpError"),
+    502: ("A gateway could not reach the host (HTTP 502)", "WinRMHttpError"),
+    503: ("The WinRM service of the host is not ready (HTTP 503)", "CannotConnectWinRMService"),
+    504: ("A gateway got no answer from the host (HTTP 504)", "WinRMHttpError"),
+}
+
+
+def _offers(reply: Reply) -> str:
+    names = [c.split(None, 1)[0][:20] for c in reply.challenges[:8] if c.strip()]
+    return f"it offers {', '.join(names)}" if names else "it offers none"
+
+
+def _is_page(reply: Reply) -> bool:
+    return "html" in reply.content_type.lower() or reply.body[:200].lstrip().lower().startswith(
+        (b"<html", b"<!doctype")
+    )

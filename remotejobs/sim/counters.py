@@ -1,0 +1,57 @@
+"""What a simulated host has seen and done, for tests and for `GET /counters`.
+
+Knows names and numbers only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Counters:
+    """The counts of one host since it was started.
+
+    Attributes:
+        requests: Authenticated requests by operation (`Create`, `Command`, `Receive` ...).
+        faults: Faults that were answered, by code.
+        commands: Commands started.
+        scripts: How often each script text or command line was started: 2 where something ran twice.
+        connections: Connections accepted.
+        refused: Authentications refused (a 401 to a request that carried a credential).
+        shells: Shells open now.
+        most_shells: Shells open at a time, at most.
+    """
+
+    requests: Counter[str] = field(default_factory=Counter)
+    faults: Counter[int] = field(default_factory=Counter)
+    scripts: Counter[str] = field(default_factory=Counter)
+    commands: int = 0
+    connections: int = 0
+    refused: int = 0
+    shells: int = 0
+    most_shells: int = 0
+
+    def shell_opened(self) -> None:
+        """Count a shell in."""
+        self.shells += 1
+        self.most_shells = max(self.most_shells, self.shells)
+
+    def shell_closed(self) -> None:
+        """Count a shell out."""
+        self.shells -= 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all counts as plain values for JSON."""
+        return {
+            "requests": dict(self.requests),
+            "faults": {str(code): count for code, count in self.faults.items()},
+            "scripts": dict(self.scripts),
+            "commands": self.commands,
+            "connections": self.connections,
+            "refused": self.refused,
+            "shells": self.shells,
+            "most_shells": self.most_shells,
+        }

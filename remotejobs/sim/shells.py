@@ -1,0 +1,136 @@
+"""The seam inside a simulated host: WS-Man on one side, what runs in its shells on the other.
+
+Knows the two Protocols and the facts about a host. Must not know envelopes, sockets, PSRP or what a command means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from remotejobs.sim.counters import Counters
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """How a simulated host behaves; each value is that of a Windows Server of today unless said otherwise.
+
+    Attributes:
+        user: The one local account.
+        password: Its password.
+        allow_unencrypted: Basic is offered over http (WinRM: Service/AllowUnencrypted).
+        latency: Seconds by which each answer is held back.
+        max_timeout: Longest wait for one operation in seconds (MaxTimeoutms).
+        max_envelope_size: Bytes of a request (MaxEnvelopeSizekb * 1024).
+        max_shells: Shells at a time (MaxShellsPerUser).
+        max_operations: Commands in all shells at a time (MaxConcurrentOperationsPerUser).
+        default_idle_timeout: Seconds until a shell that nobody asks for goes away.
+        activity_id: Answers carry `p:ActivityId` (2016 and later).
+        invents_ids: Shell and command ids that the client asks for are ignored, as 2008 R2 does.
+    """
+
+    user: str = "sim"
+    password: str = field(default="sim", repr=False)
+    allow_unencrypted: bool = False
+    latency: float = 0.0
+    max_timeout: float = 60.0
+    max_envelope_size: int = 512000
+    max_shells: int = 30
+    max_operations: int = 1500
+    default_idle_timeout: float = 7200.0
+    activity_id: bool = True
+    invents_ids: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostInfo:
+    """What a shell may know of the host that it runs on.
+
+    Attributes:
+        name: The computer name.
+        user: The account that owns the shell.
+        settings: How the host behaves.
+        counters: What the host has done; a shell counts the text of each script that it starts in `scripts`.
+        resource_uri: What the shell was created as: a PowerShell URI ends in the configuration name.
+        options: The OptionSet of Create (`protocolversion`, `WINRS_NOPROFILE`, `WINRS_CODEPAGE`).
+    """
+
+    name: str
+    user: str = "sim"
+    settings: HostSettings = field(default_factory=HostSettings)
+    counters: Counters = field(default_factory=Counters)
+    resource_uri: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class ShellRefusal(Exception):
+    """A shell does not do what it was asked to; the client reads a WS-Man fault.
+
+    Args:
+        code: WSMAN, Win32 or HRESULT code.
+        message: The text of the fault's `f:Message`.
+        provider: Name and path of the plugin in whose name the text is given (ProviderFault), None for the service.
+    """
+
+    def __init__(self, code: int, message: str, provider: tuple[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.provider = provider
+
+
+class ShellSink(Protocol):
+    """Where a shell puts what it has to say; the WS-Man side implements it."""
+
+    def output(self, stream: str, data: bytes, command_id: str | None, end: bool = False) -> None:
+        """Queue the bytes of one Stream element (for PSRP whole fragments) until a Receive takes them.
+
+        `command_id` None is the shell itself (PSRP: the pool). `end` marks the last element of the stream (cmd shells).
+        """
+        ...
+
+    def command_state(self, command_id: str, state: str, exit_code: int | None) -> None:
+        """Say that a command is `Running`, `Pending` or `Done`; Done comes after its last output."""
+        ...
+
+
+class Shell(Protocol):
+    """What runs in one shell. All calls are short and synchronous; what takes time goes on the event loop.
+
+    Each may raise ShellRefusal. Ids are upper case, and known: the WS-Man side answers for unknown ones.
+    """
+
+    def create(self, creation_xml: bytes) -> None:
+        """Begin; `creation_xml` is the decoded content of creationXml, the whole `rsp:Shell` for a cmd shell."""
+        ...
+
+    def command(self, command_id: str, command: str, arguments: list[str], options: dict[str, str]) -> None:
+        """Start a command (PSRP: `arguments[0]` is the base64 text of the first fragment)."""
+        ...
+
+    def send(self, stream: str, data: bytes, command_id: str | None, end: bool) -> None:
+        """Take input for a command, or for the shell itself."""
+        ...
+
+    def signal(self, command_id: str, code: str) -> None:
+        """Act on a signal code, as it was written; Terminate has ended the command's output already."""
+        ...
+
+    def close(self) -> None:
+        """The shell is deleted, or its host goes down: stop everything. Comes once, and nothing after it."""
+        ...
+
+
+@runtime_checkable
+class ConnectableShell(Shell, Protocol):
+    """A shell that outlives its client: only these can be disconnected (MS-PSRP 3.1.5.3; not cmd shells)."""
+
+    def connect(self, connect_xml: bytes) -> bytes:
+        """Answer the decoded content of connectXml with that of connectResponseXml."""
+        ...
+
+
+ShellFactory = Callable[[HostInfo, ShellSink], Shell]
+ShellFactories = Mapping[str, ShellFactory]
+"""From resource URI to factory; a key that ends in `/` stands for every URI that begins with it."""

@@ -1,0 +1,218 @@
+"""The JobStore and ChildLedger ports in memory: for the library, and for jobs that nobody needs after the process.
+
+Knows rows and queues. Must not know hosts, engines or readers. Consumed records are dropped; a writer waits while too
+much lies unread. Everything happens on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import uuid
+from collections import deque
+from collections.abc import Sequence
+
+from remotejobs.errors import JobError
+from remotejobs.model import JobSpec, Outcome, Record, Stream
+from remotejobs.ports import Arrival, ChildRow, Clock, Fresh, JobRow
+from remotejobs.states import JobState, parent_state, transition
+
+DEFAULT_UNREAD_BYTES = 256 * 1024 * 1024
+
+
+class _Job:
+    __slots__ = ("arrivals", "bytes", "changed", "last", "row", "seen", "version", "writers")
+
+    def __init__(self, row: JobRow) -> None:
+        self.row = row
+        self.arrivals: deque[Arrival] = deque()
+        self.last = 0
+        self.bytes = 0
+        self.version = 0
+        self.changed: list[asyncio.Future[None]] = []
+        self.writers: list[asyncio.Future[None]] = []
+
+    def touch(self) -> None:
+        self.version += 1
+        if self.changed:
+            _wake(self.changed)
+
+
+def _wake(waiting: list[asyncio.Future[None]]) -> None:
+    for waiter in waiting:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiting.clear()
+
+
+class MemoryStore:
+    """Jobs in memory.
+
+    Args:
+        clock: Time.
+        unread_bytes: Bytes of records of one job that may lie unread before its writers wait.
+    """
+
+    def __init__(self, clock: Clock, *, unread_bytes: int = DEFAULT_UNREAD_BYTES) -> None:
+        self.clock = clock
+        self._ids = itertools.count(1)
+        self._jobs: dict[int, _Job] = {}
+        self.unread_bytes = unread_bytes
+
+    async def submit(self, spec: JobSpec) -> JobRow:
+        """Store a job; parent and children take their ids from one sequence, the parent first (PowerShell's rule)."""
+        job_id = next(self._ids)
+        children = [
+            ChildRow(
+                id=next(self._ids),
+                instance_id=uuid.uuid4(),
+                target=target,
+                start=Fresh(uuid.uuid4(), uuid.uuid4(), uuid.uuid4()),
+            )
+            for target in spec.targets
+        ]
+        row = JobRow(
+            id=job_id,
+            name=spec.name or f"Job{job_id}",
+            instance_id=uuid.uuid4(),
+            spec=spec,
+            children=children,
+            began=self.clock.time(),
+            counts={JobState.NotStarted: len(children)},
+        )
+        self._jobs[job_id] = _Job(row)
+        return row
+
+    def ledger(self, job_id: int, child: int) -> MemoryLedger:
+        """The ledger of one child; `child` is its index."""
+        return MemoryLedger(self, self._of(job_id), child)
+
+    def job(self, job_id: int) -> JobRow:
+        """Return a job's row.
+
+        Raises:
+            JobError: There is none.
+        """
+        return self._of(job_id).row
+
+    def jobs(self) -> list[JobRow]:
+        """All jobs, oldest first."""
+        return [job.row for job in self._jobs.values()]
+
+    def remove(self, job_id: int) -> None:
+        """Forget a job."""
+        self._of(job_id)
+        del self._jobs[job_id]
+
+    def read(self, job_id: int, after: int, limit: int) -> list[Arrival]:
+        """Return records after arrival number `after`, at most `limit`."""
+        arrivals = self._of(job_id).arrivals
+        if not arrivals:
+            return []
+        skip = max(after - arrivals[0].number + 1, 0)
+        return list(itertools.islice(arrivals, skip, skip + limit))
+
+    def advance(self, job_id: int, number: int) -> None:
+        """Drop what was consumed, up to arrival `number`."""
+        job = self._of(job_id)
+        arrivals = job.arrivals
+        while arrivals and arrivals[0].number <= number:
+            job.bytes -= len(arrivals.popleft().record.raw)
+        if job.writers and job.bytes < self.unread_bytes:
+            _wake(job.writers)
+
+    def unread(self, job_id: int, child: int | None = None) -> bool:
+        """True while something lies unread, of one child or of any."""
+        arrivals = self._of(job_id).arrivals
+        return bool(arrivals) if child is None else any(a.child == child for a in arrivals)
+
+    def version(self, job_id: int) -> int:
+        """A number that changes with everything that happens to the job."""
+        return self._of(job_id).version
+
+    async def wait_change(self, job_id: int, version: int) -> None:
+        """Return when the job's version is no longer `version`."""
+        job = self._of(job_id)
+        while job.version == version:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            job.changed.append(waiter)
+            await waiter
+
+    def held(self, job_id: int) -> bool:
+        """True while a host is kept waiting because too much lies unread."""
+        return bool(self._of(job_id).writers)
+
+    def stop_requested(self, job_id: int) -> None:
+        """Note that the parent itself was stopped."""
+        job = self._of(job_id)
+        job.row.stop_requested = True
+        job.touch()
+
+    def _of(self, job_id: int) -> _Job:
+        job = self._jobs.get(job_id)
+        if job is None:
+            raise JobError(
+                f"The command cannot find a job with the job ID {job_id}.", error_id="JobWithSpecifiedSessionNotFound"
+            )
+        return job
+
+
+class MemoryLedger:
+    """The ChildLedger of one child in memory: a commit is an append."""
+
+    __slots__ = ("_child", "_job", "_store")
+
+    def __init__(self, store: MemoryStore, job: _Job, child: int) -> None:
+        self._store = store
+        self._job = job
+        self._child = child
+
+    async def starting(self) -> None:
+        """Nothing to write down: nobody reads it after this process."""
+
+    async def started(self, shell_id: str, command_id: str) -> None:
+        """Note the host's own ids, and that the pipeline runs."""
+        row = self._row
+        row.shell_id, row.command_id = shell_id, command_id
+        row.began = self._store.clock.time()
+        self._move(JobState.Running)
+
+    async def append(self, records: Sequence[Record]) -> None:
+        """Append records; waits while too much of the job lies unread."""
+        job = self._job
+        for record in records:
+            job.last += 1
+            job.arrivals.append(Arrival(job.last, self._child, record))
+            job.bytes += len(record.raw)
+            if record.stream is Stream.Error:
+                self._row.error_count += 1
+        job.touch()
+        while job.bytes >= self._store.unread_bytes:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            job.writers.append(turn)
+            job.touch()  # readers see that it is held
+            await turn
+
+    async def finish(self, outcome: Outcome) -> None:
+        """Note the end; the first one counts."""
+        row = self._row
+        if row.outcome is not None:
+            return
+        row.outcome = outcome
+        row.ended = self._store.clock.time()
+        self._job.row.ends.append(self._child)
+        self._move(outcome.state)
+
+    @property
+    def _row(self) -> ChildRow:
+        return self._job.row.children[self._child]
+
+    def _move(self, state: JobState) -> None:
+        row, job = self._row, self._job.row
+        new = transition(row.state, state)
+        job.counts[row.state] -= 1
+        job.counts[new] = job.counts.get(new, 0) + 1
+        row.state = job.last_change = new
+        if parent_state(job.counts, stop_requested=job.stop_requested).finished:
+            job.ended = self._store.clock.time()
+        self._job.touch()

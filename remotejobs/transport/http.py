@@ -1,0 +1,325 @@
+"""One authenticated connection to one host: the Transport port over HTTP/1.1, in clear or over TLS.
+
+Knows asyncio's protocols, the order of requests and answers, and how a connection can end. Must not know WS-Man, what
+an answer means, or time: the caller's clock cancels, and cancelling drops the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Generator, Sequence
+
+from remotejobs.errors import ProtocolError, RemoteJobsError, UnreachableError
+from remotejobs.model import Endpoint, Limits
+from remotejobs.ports import AuthContext, Lost, NotSent, Reply
+from remotejobs.transport.answers import AnswerReader
+from remotejobs.transport.certificates import packed_address
+from remotejobs.transport.failures import cut_off, no_handshake, place_of, reset
+from remotejobs.transport.names import Names
+from remotejobs.transport.tcp import connect
+from remotejobs.transport.tls import ClientContext, TlsLayer
+
+USER_AGENT = "remotejobs"
+CONTENT_TYPE = "application/soap+xml;charset=UTF-8"
+
+# CredSSP, the longest, takes seven
+_MOST_STEPS = 16
+_HOST_NAME = re.compile(r"[^\s\x00-\x20\x7f/\\@?#%:\[\]]+")
+_PLAIN_PATH = re.compile(r"/[!-~]*")
+
+
+class HttpTransport(asyncio.Protocol):
+    """Implements ports.Transport. Opened once; when it has ended, another one is made.
+
+    Args:
+        endpoint: Where to.
+        auth: A fresh authentication context, None to send no Authorization.
+        tls: The job's context, for https only.
+        names: The job's look-ups.
+        limits: What the host may send.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_auth",
+        "_context",
+        "_ended",
+        "_endpoint",
+        "_head",
+        "_limits",
+        "_names",
+        "_place",
+        "_reader",
+        "_shaken",
+        "_steps",
+        "_tls",
+        "_wire",
+    )
+
+    def __init__(
+        self, endpoint: Endpoint, auth: AuthContext | None, *, tls: ClientContext | None, names: Names, limits: Limits
+    ) -> None:
+        if endpoint.ssl and tls is None:
+            raise ValueError("an https endpoint needs a TLS context")
+        self._endpoint, self._auth, self._names, self._limits = endpoint, auth, names, limits
+        self._context = tls if endpoint.ssl else None
+        self._place = place_of(endpoint)
+        self._head = b""
+        self._wire: asyncio.Transport | None = None
+        self._tls: TlsLayer | None = None
+        self._reader = AnswerReader(limits, self._place)
+        self._steps: Generator[str, Sequence[str], None] | None = None
+        self._shaken: asyncio.Future[None] | None = None
+        self._answer: asyncio.Future[Reply | Lost] | None = None
+        self._ended: RemoteJobsError | None = None
+
+    async def open(self) -> None:
+        """Look the name up and connect, TLS included. Cancelling it leaves nothing behind.
+
+        Raises:
+            UnreachableError: With `details["step"]` one of name, tcp, tls.
+        """
+        endpoint = self._endpoint
+        name = _server_name(endpoint)
+        self._head = _head(endpoint, name)
+        addresses = await self._names.addresses(endpoint.host, endpoint.port)
+        try:
+            sock = await connect(self._place, addresses)
+        except UnreachableError:
+            self._names.forget(endpoint.host)
+            raise
+        loop = asyncio.get_running_loop()
+        if self._context is not None:
+            self._tls = TlsLayer(self._context, name, self._place)
+            self._shaken = loop.create_future()
+        try:
+            await loop.create_connection(lambda: self, sock=sock)
+            if self._shaken is not None:
+                await self._shaken
+        except BaseException:
+            sock.close()
+            self.close()
+            raise
+        self._shaken = None
+        self._begin_authentication()
+
+    async def post(self, body: bytes) -> Reply | NotSent | Lost:
+        """Send one request, wait for its whole answer. Cancelling it drops the connection.
+
+        NotSent where the connection had ended before: from the moment that the first byte was given to the system a
+        request that gets no answer is Lost.
+
+        Raises:
+            RemoteJobsError: The authentication context gave up (AuthenticationError as a rule); what it raises.
+        """
+        if self._answer is not None:
+            raise RuntimeError("one request at a time: this connection waits for an answer")
+        if self._steps is None:
+            return await self._exchange(self._head, body)
+        steps, self._steps = self._steps, None
+        try:
+            return await self._authenticate(steps, body)
+        except RemoteJobsError:
+            self.close()
+            raise
+        finally:
+            steps.close()
+
+    def close(self) -> None:
+        """Drop the connection; further posts are NotSent. Never blocks, may be repeated."""
+        self._drop(cut_off(self._place, "is no longer connected: the connection was closed here"))
+
+    @property
+    def closed(self) -> bool:
+        """True when no request can be sent any more (or yet)."""
+        return self._wire is None or self._wire.is_closing()
+
+    def channel_binding(self) -> bytes | None:
+        """`tls-server-end-point` (RFC 5929), None over http."""
+        return self._tls.channel_binding() if self._tls else None
+
+    def _begin_authentication(self) -> None:
+        if self._auth is None:
+            return
+        steps = self._auth.steps(self.channel_binding())
+        if self._auth.every_request:
+            self._head = _with_authorization(self._head, next(steps))
+        else:
+            self._steps = steps
+
+    async def _authenticate(self, steps: Generator[str, Sequence[str], None], body: bytes) -> Reply | NotSent | Lost:
+        """Send the request with one step after the other, until the host accepts or there is nothing more to say."""
+        value = next(steps)
+        for _ in range(_MOST_STEPS):
+            reply = await self._exchange(_with_authorization(self._head, value), body)
+            if not isinstance(reply, Reply):
+                return reply
+            try:
+                value = steps.send(reply.challenges)
+            except StopIteration:
+                return reply
+            if reply.status != 401:
+                return reply
+            if self.closed:
+                return NotSent(cut_off(self._place, "closed the connection in the middle of authentication"))
+        return reply
+
+    async def _exchange(self, head: bytes, body: bytes) -> Reply | NotSent | Lost:
+        wire = self._wire
+        if wire is None or wire.is_closing():
+            return NotSent(self._ended or cut_off(self._place, "is not connected"))
+        self._reader.expect()
+        answer = self._answer = asyncio.get_running_loop().create_future()
+        request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+        try:
+            wire.write(self._tls.seal(request) if self._tls else request)
+            return await answer
+        except UnreachableError as error:
+            self._drop(error)
+            return Lost(error)
+        finally:
+            self._answer = None
+            if not answer.done() or answer.cancelled():
+                self.close()
+
+    # what asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._wire = transport
+        if self._tls is not None:
+            self._shake(self._tls, b"")
+
+    def data_received(self, data: bytes) -> None:
+        tls = self._tls
+        if tls is None:
+            self._take(data)
+        elif self._shaken is not None and not self._shaken.done():
+            self._shake(tls, data)
+        else:
+            self._unseal(tls, data)
+
+    def eof_received(self) -> None:
+        self._over(clean=self._tls is None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if isinstance(exc, OSError) and self._ended is None:
+            self._drop(reset(self._place, exc) if self._shaken is None else no_handshake(self._place, exc))
+        else:
+            self._over(clean=False)
+
+    # between the wire and the one who waits
+
+    def _shake(self, tls: TlsLayer, data: bytes) -> None:
+        assert self._shaken is not None
+        try:
+            complete = tls.handshake(data)
+        except UnreachableError as error:
+            self._drop(error)
+            return
+        self._flush(tls)
+        if complete and not self._shaken.done():
+            self._shaken.set_result(None)
+            self._unseal(tls, b"")  # what came in the same block
+
+    def _unseal(self, tls: TlsLayer, data: bytes) -> None:
+        try:
+            for clear in tls.unseal(data):
+                self._take(clear)
+        except UnreachableError as error:
+            self._drop(error)
+            return
+        self._flush(tls)
+        if tls.ended:
+            self._over(clean=True)
+
+    def _flush(self, tls: TlsLayer) -> None:
+        """Send what TLS itself has to say."""
+        outgoing = tls.outgoing()
+        if outgoing and self._wire is not None:
+            self._wire.write(outgoing)
+
+    def _take(self, data: bytes) -> None:
+        answer = self._answer
+        if answer is None or answer.done():
+            self._drop(ProtocolError(f"{self._place} sent something that nobody asked for."))
+            return
+        try:
+            reply = self._reader.feed(data)
+        except ProtocolError as error:
+            self._drop(error)
+            return
+        if reply is not None:
+            answer.set_result(reply)
+            if not self._reader.reusable:
+                self._drop(cut_off(self._place, "closed the connection after its last answer"))
+
+    def _over(self, *, clean: bool) -> None:
+        """The host sends nothing more. `clean`: it said so, nobody cut it short."""
+        if self._ended is not None:
+            return
+        if self._shaken is not None:
+            self._drop(no_handshake(self._place, None))
+        elif self._answer is None or self._answer.done():
+            self._drop(cut_off(self._place, "closed the connection while it was idle"))
+        else:
+            reply = self._reader.end() if clean else None
+            if reply is not None:
+                self._answer.set_result(reply)
+            where = "in the middle of its answer" if self._reader.begun else "without an answer"
+            self._drop(cut_off(self._place, f"closed the connection {where}"))
+
+    def _drop(self, error: RemoteJobsError) -> None:
+        """End the connection because of `error`. The first error counts; who waits is told."""
+        if self._ended is not None:
+            return
+        self._ended = error
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(Lost(error))
+        if self._shaken is not None and not self._shaken.done():
+            self._shaken.set_exception(error)
+        wire, tls = self._wire, self._tls
+        self._wire = self._tls = self._steps = None
+        self._reader.close()
+        if wire is not None:
+            if tls is not None and not wire.is_closing():
+                wire.write(tls.end())
+            wire.abort()
+
+
+def _server_name(endpoint: Endpoint) -> str:
+    """The host as certificates and the Host header have it: ASCII, without scope and final dot.
+
+    Raises:
+        UnreachableError: It cannot be a host name.
+    """
+    host = endpoint.server_name or endpoint.host
+    if packed_address(host):
+        return host.partition("%")[0]
+    try:
+        name = host.removesuffix(".")
+        name = name if name.isascii() else name.encode("idna").decode("ascii")
+    except UnicodeError:
+        name = ""
+    if not name or not _HOST_NAME.fullmatch(name):
+        raise UnreachableError(f"{host!r} cannot be a host name.", error_id="ComputerNotFound", step="name", host=host)
+    return name
+
+
+def _head(endpoint: Endpoint, name: str) -> bytes:
+    """The head of each request, up to what differs."""
+    path = endpoint.path
+    if not _PLAIN_PATH.fullmatch(path):
+        from urllib.parse import quote
+
+        path = quote(path, safe="/?&=%:@!$'()*+,;~")
+    host = f"[{name}]" if ":" in name else name
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: {host}:{endpoint.port}\r\nUser-Agent: {USER_AGENT}\r\n"
+        f"Content-Type: {CONTENT_TYPE}\r\nAccept-Encoding: identity\r\nConnection: Keep-Alive\r\n"
+    ).encode("ascii")
+
+
+def _with_authorization(head: bytes, value: str) -> bytes:
+    return b"%bAuthorization: %b\r\n" % (head, value.encode("ascii"))

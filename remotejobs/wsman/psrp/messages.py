@@ -1,0 +1,175 @@
+"""PSRP messages (MS-PSRP 2.2.1, 2.2.2): the 40-byte header and the messages that a client sends.
+
+Knows what the server insists on, and sends just that. Must not know fragments, WS-Man or what an answer means. GUIDs
+are in .NET byte order (`bytes_le`).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from enum import IntEnum
+from struct import Struct
+from typing import Any, NamedTuple
+
+from remotejobs.errors import ProtocolError
+from remotejobs.wsman.clixml.values import PSObject
+from remotejobs.wsman.clixml.write import serialize
+
+PROTOCOL_VERSION = "2.3"
+ACCEPTED_VERSIONS = ("2.1", "2.2", "2.3")
+_HEADER = Struct("<II16s16s")
+_BOM = b"\xef\xbb\xbf"
+_SERVER = 2
+_NO_ID = bytes(16)
+
+
+class MessageType(IntEnum):
+    """Message types (MS-PSRP 2.2.1)."""
+
+    SESSION_CAPABILITY = 0x00010002
+    INIT_RUNSPACEPOOL = 0x00010004
+    PUBLIC_KEY_REQUEST = 0x00010007
+    RUNSPACEPOOL_STATE = 0x00021005
+    CREATE_PIPELINE = 0x00021006
+    APPLICATION_PRIVATE_DATA = 0x00021009
+    RUNSPACEPOOL_HOST_CALL = 0x00021100
+    RUNSPACEPOOL_HOST_RESPONSE = 0x00021101
+    PIPELINE_OUTPUT = 0x00041004
+    ERROR_RECORD = 0x00041005
+    PIPELINE_STATE = 0x00041006
+    DEBUG_RECORD = 0x00041007
+    VERBOSE_RECORD = 0x00041008
+    WARNING_RECORD = 0x00041009
+    PROGRESS_RECORD = 0x00041010
+    INFORMATION_RECORD = 0x00041011
+    PIPELINE_HOST_CALL = 0x00041100
+    PIPELINE_HOST_RESPONSE = 0x00041101
+
+
+class Message(NamedTuple):
+    """One message from the server. `type` may be a number that nobody knows; `data` is CLIXML without its mark."""
+
+    type: int
+    data: bytes
+
+
+def read_message(blob: bytes) -> Message:
+    """Take a message apart. The ids in it are not looked at: the stream that it came on says whose it is."""
+    if len(blob) < 40:
+        raise ProtocolError(f"A PSRP message of {len(blob)} bytes is shorter than its header.")
+    start = 43 if blob.startswith(_BOM, 40) else 40
+    return Message(int.from_bytes(blob[4:8], "little"), blob[start:])
+
+
+def write_message(kind: MessageType, pool: uuid.UUID, pipeline: uuid.UUID | None, data: bytes) -> bytes:
+    """Put a message together."""
+    pid = pipeline.bytes_le if pipeline else _NO_ID
+    return _HEADER.pack(_SERVER, kind, pool.bytes_le, pid) + data
+
+
+SESSION_CAPABILITY = (
+    f'<Obj RefId="0"><MS><Version N="protocolversion">{PROTOCOL_VERSION}</Version><Version N="PSVersion">2.0</Version>'
+    '<Version N="SerializationVersion">1.1.0.1</Version></MS></Obj>'
+).encode()
+
+
+def init_runspacepool() -> bytes:
+    """INIT_RUNSPACEPOOL: one runspace, and a host, so that Write-Host works and prompts reach us to be refused."""
+    return serialize(
+        _members(
+            MinRunspaces=1,
+            MaxRunspaces=1,
+            PSThreadOptions=_enum("System.Management.Automation.Runspaces.PSThreadOptions", "Default", 0),
+            ApartmentState=_APARTMENT,
+            HostInfo=_members(
+                _isHostNull=False,
+                _isHostUINull=False,
+                _isHostRawUINull=False,
+                _useRunspaceHost=False,
+                # Without the defaults of its screen Write-Host fails on the server (NullReferenceException, 7.6.5).
+                _hostDefaultData=_members(data={key: _members(T=kind, V=value) for key, kind, value in _SCREEN}),
+            ),
+            ApplicationArguments=None,
+        )
+    )
+
+
+def create_pipeline(script: str, arguments: Sequence[Any] = ()) -> bytes:
+    """CREATE_PIPELINE with one script and positional arguments, no input.
+
+    Without the Merge properties of 2.2 and later it is right for every version: the server goes by their presence.
+
+    Raises:
+        UsageError: An argument that CLIXML cannot carry.
+    """
+    nothing = _enum("System.Management.Automation.Runspaces.PipelineResultTypes", "None", 0)
+    command = _members(
+        Cmd=script,
+        IsScript=True,
+        UseLocalScope=None,
+        MergeMyResult=nothing,
+        MergeToResult=nothing,
+        MergePreviousResults=nothing,
+        Args=[_members(N=None, V=argument) for argument in arguments],
+    )
+    return serialize(
+        _members(
+            NoInput=True,
+            ApartmentState=_APARTMENT,
+            RemoteStreamOptions=_enum("System.Management.Automation.RemoteStreamOptions", "0", 0),
+            AddToHistory=False,
+            HostInfo=_members(_isHostNull=True, _isHostUINull=True, _isHostRawUINull=True, _useRunspaceHost=True),
+            PowerShell=_members(IsNested=False, Cmds=[command], History=None, RedirectShellErrorOutputPipe=True),
+            IsNested=False,
+        )
+    )
+
+
+def refuse_host_call(call_id: int, method: Any, name: str) -> bytes:
+    """PIPELINE_HOST_RESPONSE that refuses a call, with the error that PowerShell gives where nobody can answer."""
+    message = (
+        f"A command that prompts the user failed because the host program or the command type does not support user "
+        f"interaction: {name}. Give the value as an argument, or run the command without a prompt."
+    )
+    error = PSObject(
+        type_names=("System.Management.Automation.ErrorRecord", "System.Object"),
+        to_string=message,
+        extended={
+            "Exception": message,
+            "TargetObject": None,
+            "FullyQualifiedErrorId": "System.Management.Automation.Remoting.RemoteHostExecutionException",
+            "InvocationInfo": None,
+            "ErrorCategory_Category": 17,
+            "ErrorCategory_Activity": "",
+            "ErrorCategory_Reason": "RemoteHostExecutionException",
+            "ErrorCategory_TargetName": "",
+            "ErrorCategory_TargetType": "",
+            "ErrorCategory_Message": "",
+            "SerializeExtendedInfo": False,
+        },
+    )
+    return serialize(_members(ci=Int64(call_id), mi=method, me=error))
+
+
+def _members(**extended: Any) -> PSObject:
+    return PSObject(extended=extended)
+
+
+def _enum(name: str, text: str, value: int) -> PSObject:
+    return PSObject(type_names=(name, "System.Enum", "System.ValueType", "System.Object"), to_string=text, base=value)
+
+
+_SCREEN: tuple[tuple[int, str, Any], ...] = (
+    (0, "System.ConsoleColor", 7),
+    (1, "System.ConsoleColor", 0),
+    (2, "System.Management.Automation.Host.Coordinates", _members(x=0, y=0)),
+    (3, "System.Management.Automation.Host.Coordinates", _members(x=0, y=0)),
+    (4, "System.Int32", 25),
+    (5, "System.Management.Automation.Host.Size", _members(width=120, height=3000)),
+    (6, "System.Management.Automation.Host.Size", _members(width=120, height=50)),
+    (7, "System.Management.Automation.Host.Size", _members(width=120, height=50)),
+    (8, "System.Management.Automation.Host.Size", _members(width=120, height=50)),
+    (9, "System.String", "remotejobs"),
+)
+_APARTMENT = _enum("System.Threading.ApartmentState", "Unknown", 2)

@@ -1,0 +1,263 @@
+"""The client's side of one runspace pool with one pipeline (MS-PSRP 3.1), without I/O.
+
+Knows messages, their order, and which of them are records. Must not know what carries the fragments (WS-Man or stdio),
+time, or jobs. Bytes in, records and a few facts out; bytes to send are asked for.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from remotejobs.errors import ProtocolError
+from remotejobs.model import Stream
+from remotejobs.wsman.clixml.read import deserialize
+from remotejobs.wsman.clixml.values import PSObject
+from remotejobs.wsman.psrp import hostcalls
+from remotejobs.wsman.psrp.fragments import Defragmenter, fragments
+from remotejobs.wsman.psrp.messages import (
+    ACCEPTED_VERSIONS,
+    SESSION_CAPABILITY,
+    MessageType,
+    read_message,
+    refuse_host_call,
+    write_message,
+)
+
+_RECORDS: dict[int, Stream] = {
+    MessageType.PIPELINE_OUTPUT: Stream.Output,
+    MessageType.ERROR_RECORD: Stream.Error,
+    MessageType.WARNING_RECORD: Stream.Warning,
+    MessageType.VERBOSE_RECORD: Stream.Verbose,
+    MessageType.DEBUG_RECORD: Stream.Debug,
+    MessageType.INFORMATION_RECORD: Stream.Information,
+    MessageType.PROGRESS_RECORD: Stream.Progress,
+}
+_STATE = re.compile(rb'<Obj RefId="0"><MS><I32 N="(?:Pipeline|Runspace)State">(\d{1,3})</I32>')
+
+
+class PoolState(IntEnum):
+    """Runspace pool states as they come on the wire."""
+
+    BeforeOpen = 0
+    Opened = 2
+    Closed = 3
+    Closing = 4
+    Broken = 5
+
+
+class PipelineState(IntEnum):
+    """Pipeline states as they come on the wire; only the last three are ever sent."""
+
+    NotStarted = 0
+    Running = 1
+    Stopping = 2
+    Stopped = 3
+    Completed = 4
+    Failed = 5
+
+    @property
+    def final(self) -> bool:
+        """True for the states after which nothing comes."""
+        return self >= PipelineState.Stopped
+
+
+class RecordData(NamedTuple):
+    """A record as the server sent it, or as we made it from a host call (then its object id is negative)."""
+
+    stream: Stream
+    object_id: int
+    raw: bytes
+
+
+class Runspace:
+    """One pool, one pipeline.
+
+    Args:
+        pool_id: RunspacePool id, the shell's id under WS-Man.
+        pipeline_id: Pipeline id, the command's id under WS-Man.
+        init: The payload of INIT_RUNSPACEPOOL, the same for every host of a job.
+        pipeline: The payload of CREATE_PIPELINE, likewise.
+        max_object: Bytes of one message from the server.
+    """
+
+    __slots__ = (
+        "_init",
+        "_objects",
+        "_pipe",
+        "_pipeline",
+        "_pool",
+        "_repeats",
+        "exit_code",
+        "failure",
+        "max_object",
+        "pipeline_id",
+        "pipeline_state",
+        "pool_id",
+        "pool_reason",
+        "pool_state",
+        "replies",
+        "version",
+    )
+
+    def __init__(
+        self, pool_id: uuid.UUID, pipeline_id: uuid.UUID, init: bytes, pipeline: bytes, *, max_object: int
+    ) -> None:
+        self.pool_id = pool_id
+        self.pipeline_id = pipeline_id
+        self.max_object = max_object
+        self._init = init
+        self._pipeline = pipeline
+        self._objects = 0
+        self._pool = Defragmenter(max_object)
+        self._pipe = Defragmenter(max_object)
+        self._repeats: dict[Stream, bytes] | None = None
+        self.version = ""
+        self.pool_state = PoolState.BeforeOpen
+        self.pool_reason = ""
+        self.pipeline_state = PipelineState.NotStarted
+        # The whole PIPELINE_STATE message of a failure: readers find the error record in it.
+        self.failure: bytes | None = None
+        self.exit_code: int | None = None
+        # Answers to host calls, as fragments to send on the stream `pr`.
+        self.replies: list[bytes] = []
+
+    def opening(self, size: int) -> list[bytes]:
+        """The bytes that open the pool, in packets of at most `size` bytes: the first goes with Create."""
+        pieces = [
+            *self._cut(MessageType.SESSION_CAPABILITY, SESSION_CAPABILITY, None, size),
+            *self._cut(MessageType.INIT_RUNSPACEPOOL, self._init, None, size),
+        ]
+        return list(_join(pieces, size))
+
+    def starting(self, size: int) -> list[bytes]:
+        """The bytes that start the pipeline: the first packet goes with Command, the others with Send."""
+        self.pipeline_state = PipelineState.Running
+        return list(self._cut(MessageType.CREATE_PIPELINE, self._pipeline, self.pipeline_id, size))
+
+    def feed_pool(self, data: bytes) -> None:
+        """Take bytes of the pool's stream.
+
+        Raises:
+            ProtocolError: They are corrupt, or the server speaks a version that we do not.
+        """
+        for _, blob in self._pool.feed(data):
+            message = read_message(blob)
+            if message.type == MessageType.SESSION_CAPABILITY:
+                self._negotiate(message.data)
+            elif message.type == MessageType.RUNSPACEPOOL_STATE:
+                self._pool_changed(message.data)
+            elif message.type == MessageType.RUNSPACEPOOL_HOST_CALL:
+                self._host_call(message.data, 0, None)
+            # Everything else is news that one script needs none of; what nobody knows must not break the pool.
+
+    def feed_pipeline(self, data: bytes) -> list[RecordData]:
+        """Take bytes of the pipeline's stream, return the records in them.
+
+        Raises:
+            ProtocolError: They are corrupt.
+        """
+        records: list[RecordData] = []
+        for object_id, blob in self._pipe.feed(data):
+            message = read_message(blob)
+            stream = _RECORDS.get(message.type)
+            if stream is not None:
+                if self.pipeline_state.final:
+                    continue  # nothing counts after the end (MS-PSRP 3.1.5.4.21)
+                records.append(RecordData(stream, object_id, message.data))
+                if stream > Stream.Error:
+                    if self._repeats is None:
+                        self._repeats = {}
+                    self._repeats[stream] = message.data
+            elif message.type == MessageType.PIPELINE_STATE:
+                self._pipeline_changed(message.data)
+            elif message.type == MessageType.PIPELINE_HOST_CALL:
+                self._host_call(message.data, object_id, records)
+        return records
+
+    @property
+    def cut_short(self) -> bool:
+        """True while a message of the pipeline has begun and not ended."""
+        return self._pipe.incomplete
+
+    def _cut(self, kind: MessageType, data: bytes, pipeline: uuid.UUID | None, size: int) -> Iterator[bytes]:
+        self._objects += 1
+        return fragments(self._objects, write_message(kind, self.pool_id, pipeline, data), size)
+
+    def _negotiate(self, data: bytes) -> None:
+        version = str(_member(data, "protocolversion"))
+        if version not in ACCEPTED_VERSIONS:
+            raise ProtocolError(
+                f"The host speaks version {version[:20]} of the PowerShell remoting protocol; "
+                f"{', '.join(ACCEPTED_VERSIONS)} are understood.",
+                error_id="IncorrectProtocolVersion",
+            )
+        self.version = version
+
+    def _pool_changed(self, data: bytes) -> None:
+        state = _state(data)
+        if state == PoolState.Broken:
+            reason = deserialize(data)
+            record = reason.get("ExceptionAsErrorRecord") if isinstance(reason, PSObject) else None
+            self.pool_reason = str(record)[:500] if record is not None else ""
+        if state in (PoolState.Opened, PoolState.Closed, PoolState.Closing, PoolState.Broken):
+            self.pool_state = PoolState(state)
+
+    def _pipeline_changed(self, data: bytes) -> None:
+        state = _state(data)
+        if self.pipeline_state.final or state > PipelineState.Failed:
+            return
+        self.pipeline_state = PipelineState(state)
+        if state == PipelineState.Failed:
+            self.failure = data
+
+    def _host_call(self, data: bytes, object_id: int, records: list[RecordData] | None) -> None:
+        call = hostcalls.read(data)
+        if call.method == hostcalls.SET_SHOULD_EXIT:
+            self.exit_code = call.exit_code
+        elif call.call_id != hostcalls.VOID:
+            reply = refuse_host_call(call.call_id, call.method_value, call.name)
+            kind = MessageType.PIPELINE_HOST_RESPONSE if records is not None else MessageType.RUNSPACEPOOL_HOST_RESPONSE
+            pipeline = self.pipeline_id if records is not None else None
+            self.replies.extend(self._cut(kind, reply, pipeline, 32768))
+        elif records is not None and not self.pipeline_state.final:
+            stream = hostcalls.STREAMS.get(call.method)
+            last = self._repeats.pop(stream, None) if self._repeats and stream else None
+            if stream and not (last is not None and hostcalls.repeats(call, stream, last)):
+                raw = hostcalls.as_record(call, stream)
+                if raw is not None:
+                    records.append(RecordData(stream, -object_id, raw))
+
+
+def _state(data: bytes) -> int:
+    # Every server writes the state like this; decoding the whole of it costs ten times as much.
+    found = _STATE.match(data)
+    state = int(found[1]) if found else _member(data, "PipelineState", "RunspaceState")
+    if not isinstance(state, int):
+        raise ProtocolError("A state message of the host says no state.")
+    return state
+
+
+def _member(data: bytes, *names: str) -> Any:
+    value = deserialize(data)
+    if isinstance(value, PSObject):
+        for name in names:
+            member = value.get(name)
+            if member is not None:
+                return member
+    raise ProtocolError(f"A message of the host lacks its {' or '.join(names)}.")
+
+
+def _join(pieces: list[bytes], size: int) -> Iterator[bytes]:
+    """Put small fragments together as long as they fit one packet."""
+    packet = b""
+    for piece in pieces:
+        if packet and len(packet) + len(piece) > size:
+            yield packet
+            packet = b""
+        packet += piece
+    if packet:
+        yield packet

@@ -1,0 +1,155 @@
+"""Requests and answers of a PowerShell shell under WS-Man (MS-WSMV 3.1.4, MS-PSRP 3.1.5.3): bodies only.
+
+Knows the `rsp` schema. Must not know what the base64 in it means, nor connections.
+"""
+
+from __future__ import annotations
+
+import binascii
+from binascii import a2b_base64, b2a_base64
+from typing import NamedTuple
+from xml.sax.saxutils import escape
+
+from lxml import etree
+
+from remotejobs.errors import ProtocolError
+from remotejobs.wsman.envelopes import POWERSHELL, SHELL, TRANSFER, Request, Requests, option
+
+_RSP = f"{{{SHELL}}}"
+_KEEPALIVE = (option("WSMAN_CMDSHELL_OPTION_KEEPALIVE", "True"),)
+_NO_CMD = (option("WINRS_SKIP_CMD_SHELL", "False"),)
+_DONE = f"{SHELL}/CommandState/Done"
+
+# The misspelling is the real constant, in PowerShell's client and server alike; anything else closes the command.
+STOP = "powershell/signal/crtl_c"
+TERMINATE = f"{SHELL}/signal/terminate"
+
+
+class Received(NamedTuple):
+    """What one Receive brought: the bytes of the streams in order, and whether the command is over."""
+
+    data: list[bytes]
+    done: bool
+
+
+class PowerShellShell:
+    """One PowerShell shell: its requests, and the ids that the host answered with.
+
+    Args:
+        requests: Renders envelopes for this host and configuration.
+        shell_id: The id to ask for; 2008 R2 invents another, which counts from then on.
+    """
+
+    __slots__ = ("_requests", "_selectors", "shell_id")
+
+    def __init__(self, requests: Requests, shell_id: str) -> None:
+        self._requests = requests
+        self._selectors = {"ShellId": shell_id}
+        self.shell_id = shell_id
+
+    @property
+    def payload_size(self) -> int:
+        """Bytes of PSRP that fit one request."""
+        return self._requests.payload_size
+
+    def resize(self, envelope_size: int) -> None:
+        """Set the MaxEnvelopeSize of the requests from now on."""
+        self._requests.resize(envelope_size)
+
+    def create(
+        self, payload: bytes, *, protocol: str, no_profile: bool, idle_timeout: float | None, name: str = ""
+    ) -> Request:
+        """Create the shell; `payload` is the first PSRP bytes (creationXml)."""
+        idle = f"<rsp:IdleTimeOut>PT{idle_timeout:.3f}S</rsp:IdleTimeOut>" if idle_timeout is not None else ""
+        title = f' Name="{escape(name, {chr(34): "&quot;"})}"' if name else ""
+        options = [option("protocolversion", protocol, must_comply=True)]
+        if no_profile:
+            options.append(option("WINRS_NOPROFILE", "TRUE"))
+        body = (
+            f'<rsp:Shell ShellId="{self.shell_id}"{title}><rsp:InputStreams>stdin pr</rsp:InputStreams>'
+            f"<rsp:OutputStreams>stdout</rsp:OutputStreams>{idle}"
+            f'<creationXml xmlns="{POWERSHELL}">{_base64(payload)}</creationXml></rsp:Shell>'
+        )
+        return self._requests.request(f"{TRANSFER}/Create", body, options=options)
+
+    def created(self, answer: etree._Element) -> None:
+        """Take the shell's id from the answer to Create: from rsp:Shell, else from the selector (OMI)."""
+        body = answer.getparent()
+        for element in (body if body is not None else answer).iter(f"{_RSP}ShellId", "{*}Selector"):
+            if element.tag == f"{_RSP}ShellId" or element.get("Name") == "ShellId":
+                shell_id = (element.text or "").strip()
+                if not shell_id or len(shell_id) > 128:
+                    break
+                self.shell_id = shell_id
+                self._selectors = {"ShellId": shell_id}
+                return
+        raise ProtocolError("The answer to Create names no shell.")
+
+    def command(self, command_id: str, payload: bytes) -> Request:
+        """Start a pipeline; `payload` is the first fragment of CREATE_PIPELINE."""
+        body = (
+            f'<rsp:CommandLine CommandId="{command_id}"><rsp:Command/>'
+            f"<rsp:Arguments>{_base64(payload)}</rsp:Arguments></rsp:CommandLine>"
+        )
+        return self._requests.request(f"{SHELL}/Command", body, selectors=self._selectors, options=_NO_CMD)
+
+    def receive(self, command_id: str | None) -> Request:
+        """Ask for output: of one pipeline, or of the pool."""
+        which = f' CommandId="{escape(command_id)}"' if command_id else ""
+        body = f"<rsp:Receive><rsp:DesiredStream{which}>stdout</rsp:DesiredStream></rsp:Receive>"
+        return self._requests.request(f"{SHELL}/Receive", body, selectors=self._selectors, options=_KEEPALIVE)
+
+    def send(self, payload: bytes, command_id: str | None, stream: str = "stdin") -> Request:
+        """Send bytes to a pipeline or to the pool; `pr` is the stream of answers to host calls."""
+        which = f' CommandId="{escape(command_id)}"' if command_id else ""
+        body = f'<rsp:Send><rsp:Stream Name="{stream}"{which}>{_base64(payload)}</rsp:Stream></rsp:Send>'
+        return self._requests.request(f"{SHELL}/Send", body, selectors=self._selectors)
+
+    def signal(self, command_id: str, code: str) -> Request:
+        """Signal a pipeline (STOP, TERMINATE)."""
+        body = f'<rsp:Signal CommandId="{escape(command_id)}"><rsp:Code>{code}</rsp:Code></rsp:Signal>'
+        return self._requests.request(f"{SHELL}/Signal", body, selectors=self._selectors)
+
+    def delete(self) -> Request:
+        """Close the shell."""
+        return self._requests.request(f"{TRANSFER}/Delete", selectors=self._selectors)
+
+
+def read_command(answer: etree._Element, asked: str) -> str:
+    """Return the command's id as the host answered it (2008 R2 ignores ours), `asked` where it says nothing."""
+    given = (answer.findtext(f"{_RSP}CommandId") or "").strip()
+    return given if given and len(given) <= 128 else asked
+
+
+def read_received(answer: etree._Element) -> Received:
+    """Read a ReceiveResponse.
+
+    Raises:
+        ProtocolError: It is something else, or its base64 is broken.
+    """
+    if answer.tag != f"{_RSP}ReceiveResponse":
+        raise ProtocolError("The answer to Receive is not a ReceiveResponse.")
+    data: list[bytes] = []
+    done = False
+    for element in answer:
+        if element.tag == f"{_RSP}Stream":
+            if element.text:
+                data.append(_unbase64(element.text))
+        elif element.tag == f"{_RSP}CommandState":
+            done = element.get("State") == _DONE
+    return Received(data, done)
+
+
+def _base64(data: bytes) -> str:
+    return b2a_base64(data, newline=False).decode("ascii")
+
+
+def _unbase64(text: str) -> bytes:
+    try:
+        return a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError):
+        pass
+    try:
+        return a2b_base64("".join(text.split()), strict_mode=True)  # line breaks are legal in xs:base64Binary
+    except (binascii.Error, ValueError):
+        raise ProtocolError("A stream of the answer is not base64.") from None

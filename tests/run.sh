@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Makes its own environment and runs everything: formatting, lint, types for three systems, tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-python3}
+venv=${REMOTEJOBS_TEST_VENV:-.venv}
+if [ ! -x "$venv/bin/python" ]; then
+    "$python" -m venv "$venv"
+fi
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+
+"$venv/bin/ruff" format --check --quiet .
+"$venv/bin/ruff" check --quiet .
+for platform in linux win32 darwin; do
+    "$venv/bin/mypy" --no-error-summary --platform "$platform"
+done
+exec "$venv/bin/python" -m pytest "$@"
