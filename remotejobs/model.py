@@ -87,9 +87,11 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """The address for WS-Man's `To` header; an IPv6 host in brackets."""
-        host = f"[{self.server_name or self.host}]" if ":" in (self.server_name or self.host) else self.server_name
-        return f"{'https' if self.ssl else 'http'}://{host or self.host}:{self.port}{self.path}"
+        """The address for WS-Man's `To` header: an IPv6 host in brackets, its zone escaped (RFC 6874)."""
+        host = self.server_name or self.host
+        if ":" in host:
+            host = f"[{host.replace('%', '%25')}]"
+        return f"{'https' if self.ssl else 'http'}://{host}:{self.port}{self.path}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A user name (`user`, `DOMAIN\\user` or `user@domain`) and its password, for one or many targets."""
+    r"""A user name (`user`, `DOMAIN\user` or `user@domain`) and its password, for one or many targets."""
 
     username: str
     secret: Secret

@@ -40,7 +40,7 @@ class BasicContext:
         pair = f"{credential.username}:{credential.secret.reveal()}".encode()
         self._header = f"Basic {base64.b64encode(pair).decode('ascii')}"
 
-    def steps(self, channel_binding: bytes | None) -> Generator[str, Sequence[str], None]:
+    def steps(self, channel_binding: bytes | None) -> Generator[str, Sequence[str], None]:  # noqa: ARG002 - the port has it
         """Yield the one header; an answer 401 to it is final."""
         yield self._header
 
@@ -87,6 +87,6 @@ def canonical(mechanism: str) -> str:
         return _MECHANISMS[mechanism.lower()]
     except KeyError:
         raise ConfigurationError(
-            f"There is no authentication mechanism {mechanism!r}. The mechanisms are {', '.join(_MECHANISMS.values())}.",
+            f"There is no authentication mechanism {mechanism!r}. They are {', '.join(_MECHANISMS.values())}.",
             mechanism=mechanism,
         ) from None

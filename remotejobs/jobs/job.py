@@ -6,7 +6,7 @@ Knows rows, states and cursors. Must not know engines or protocols: what runs a 
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -187,8 +187,12 @@ class RemoteJob:
             if isinstance(item, ReceivedRecord):
                 yield item
 
-    async def events(self) -> AsyncIterator[ReceivedRecord | ChildEnd]:
-        """Yield records as they arrive, and each child's end after its last record."""
+    async def events(self, idle: Callable[[], None] | None = None) -> AsyncIterator[ReceivedRecord | ChildEnd]:
+        """Yield records as they arrive, and each child's end after its last record.
+
+        Args:
+            idle: Called when all that is there has been yielded, before waiting for more.
+        """
         store, row = self._store, self._store.job(self.id)
         while True:
             version, ended = store.version(self.id), len(row.ends)
@@ -203,6 +207,8 @@ class RemoteJob:
                 self._told += 1
             if done:
                 return
+            if idle:
+                idle()
             await store.wait_change(self.id, version)
 
     def receive(self, *, keep: bool = False) -> list[ReceivedRecord]:

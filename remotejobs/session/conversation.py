@@ -30,7 +30,6 @@ from remotejobs.session.outcomes import ended_by
 from remotejobs.states import EndReason
 from remotejobs.wsman import shells
 from remotejobs.wsman.clixml.read import deserialize
-from remotejobs.wsman.clixml.records import ErrorRecord, from_clixml
 from remotejobs.wsman.clixml.values import PSObject
 from remotejobs.wsman.envelopes import LARGE_ENVELOPE_SIZE, POWERSHELL, Element, Request, Requests
 from remotejobs.wsman.faults import Means, meaning
@@ -459,6 +458,8 @@ def _timed_out(clock: str, spec: JobSpec) -> TimedOutError:
 
 def _failure(data: bytes | None) -> tuple[str, str]:
     """The message and the error id of a pipeline that failed."""
+    from remotejobs.wsman.clixml.records import ErrorRecord, from_clixml
+
     try:
         value = deserialize(data) if data else None
         record = from_clixml(Stream.Error, value.get("ExceptionAsErrorRecord")) if isinstance(value, PSObject) else None

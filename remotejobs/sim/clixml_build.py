@@ -127,6 +127,7 @@ class _Writer:
         else:
             number = len(self._objects)
             self._objects[id(value)] = (number, value)
+            value = value.to_object() if hasattr(value, "to_object") else value  # records are objects too
             self.out.append(f'<Obj{attribute} RefId="{number}">')
             if isinstance(value, PSObject):
                 self._object(value, depth, nesting + 1)

@@ -52,7 +52,7 @@ class Command:
     Attributes:
         text: A script, or the name of a command.
         is_script: Which of the two.
-        parameters: Name (None: by position) and value.
+        parameters: Name (None: by position) and value; NOTHING where a value may follow by position.
         local_scope: Its variables do not outlive it.
     """
 

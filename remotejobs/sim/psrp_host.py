@@ -17,6 +17,7 @@ from typing import Any
 from remotejobs.sim import psrp_requests as requests
 from remotejobs.sim.clixml_build import to_clixml
 from remotejobs.sim.clixml_parse import ClixmlError, from_clixml
+from remotejobs.sim.identity import version_table
 from remotejobs.sim.interpreter import Interpreter, Runspace
 from remotejobs.sim.psrp_pipeline import Pipeline
 from remotejobs.sim.psrp_wire import (
@@ -36,23 +37,7 @@ from remotejobs.sim.values import Hashtable, Int64, PSObject, Version
 CTRL_C = "powershell/signal/crtl_c"  # PowerShell's own spelling; the right one closes the command
 _PROTOCOL = re.compile(rb'N="protocolversion">([0-9.]+)<')
 _DICTIONARY = ("System.Management.Automation.PSPrimitiveDictionary", "System.Collections.Hashtable", "System.Object")
-PS_VERSION = "7.6.5"
 _NIL = uuid.UUID(int=0)
-
-
-def version_table(protocol: str) -> Hashtable:
-    """`$PSVersionTable` of a simulated host: PowerShell 7 on Windows Server 2022, whose manners the dialect has."""
-    compatible = PSObject(
-        ("System.Version[]", "System.Array", "System.Object"),
-        value=[Version(v) for v in ("1.0", "2.0", "3.0", "4.0", "5.0", "5.1", "6.0", "7.0")],
-    )
-    entries: dict[str, Any] = {
-        "PSVersion": Version(PS_VERSION), "PSEdition": "Core", "GitCommitId": PS_VERSION,
-        "OS": "Microsoft Windows 10.0.20348", "Platform": "Win32NT", "PSCompatibleVersions": compatible,
-        "PSRemotingProtocolVersion": Version(protocol), "SerializationVersion": Version("1.1.0.1"),
-        "WSManStackVersion": Version("3.0"),
-    }  # fmt: skip
-    return Hashtable(iter(entries.items()))
 
 
 def psrp_shell_factory(interpreter: Interpreter) -> ShellFactory:

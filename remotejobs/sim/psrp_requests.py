@@ -121,7 +121,10 @@ def _command(body: Any) -> Command:
         name = _member(argument, "N")
         if name == "":
             raise RequestError("an argument has an empty name")
-        parameters.append((name.lstrip("-").rstrip(":") if name else None, _member(argument, "V")))
+        value = _member(argument, "V")
+        if name and name[0] == "-" and name[-1] != ":" and value is None:
+            value = NOTHING  # `-Name` as written: what follows is its value, or it is a switch
+        parameters.append((name.lstrip("-").rstrip(":") if name else None, value))
     return Command(str(text), bool(_member(body, "IsScript")), tuple(parameters), bool(_member(body, "UseLocalScope")))
 
 

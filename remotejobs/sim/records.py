@@ -20,6 +20,7 @@ _CORELIB = "System.Private.CoreLib, Version=10.0.0.0, Culture=neutral, PublicKey
 _GENERIC = "System.Collections.Generic."
 _DICTIONARY = f"{_GENERIC}Dictionary`2[[System.String, {_CORELIB}],[System.Object, {_CORELIB}]]"
 _OBJECTS, _STRINGS = f"{_GENERIC}List`1[[System.Object, {_CORELIB}]]", f"{_GENERIC}List`1[[System.String, {_CORELIB}]]"
+_WIDTH = 69
 STRING_ASSEMBLY = f"System.String, {_CORELIB}"
 _RUNTIME = (f"{_MANAGEMENT}RuntimeException", "System.SystemException", "System.Exception", "System.Object")
 _EXCEPTION_HRESULTS = {"System.Exception": -2146233088, "System.InvalidOperationException": -2146233079,
@@ -44,6 +45,7 @@ class NetException:
         message: Its Message.
         types: Type names down to System.Object.
         own: Properties of its own type, before those of System.Exception.
+        first: Properties that come even before ErrorRecord, where a type has such.
         thrown: It came from a `throw` statement (WasThrownFromThrowStatement of the RuntimeExceptions).
         inner: InnerException.
         hresult: None gives the usual number of the type.
@@ -55,6 +57,7 @@ class NetException:
     thrown: bool = False
     inner: NetException | None = None
     hresult: int | None = None
+    first: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -63,12 +66,12 @@ class NetException:
 
     def to_object(self) -> PSObject:
         """The exception as it is serialised."""
-        runtime = _RUNTIME[0] in self.types
-        head = (
-            {"ErrorRecord": self.message, **self.own, "WasThrownFromThrowStatement": self.thrown}
-            if runtime
-            else self.own
-        )
+        head = dict(self.first)
+        if _RUNTIME[0] in self.types:
+            head["ErrorRecord"] = self.message
+        head.update(self.own)
+        if _RUNTIME[0] in self.types:
+            head["WasThrownFromThrowStatement"] = self.thrown
         text = f"{self.types[0]}: {self.message}" if self.message else self.types[0]
         if self.inner:
             text += f"\n ---> {self.inner.to_object().text}\n   --- End of inner exception stack trace ---"
@@ -98,23 +101,25 @@ class Position:
     source: str
 
     def message(self) -> str:
-        """PowerShell's PositionMessage: the line, shortened around the place, and a row of tildes below it.
-
-        PowerShell shows at most 69 characters: what does not fit is cut away before and after the place and leaves
-        an ellipsis (InvocationInfo.GetPositionMessage).
-        """
-        before = self.source[: self.column - 1]
-        first, _, rest = self.text.partition("\n")
-        after = "" if rest else self.source[self.column - 1 + len(first) :].rstrip("\n")
-        marked, room = first, 69 - len(first)
-        if len(before) + len(after) > room:
-            keep = max(room // 2, 12)
-            before = "… " + before[-(keep - 2) :] if len(before) > keep else before
-            after = after[: keep - 2] + " …" if len(after) > keep else after
-        return (
-            f"At line:{self.line} char:{self.column}\n+ {before}{marked}{after}\n+ {' ' * len(before)}"
-            f"{'~' * max(1, len(marked))}"
-        )
+        """PowerShell's PositionMessage: the line, cut down to 69 characters around the place, tildes below the place."""
+        line = self.source.rstrip()
+        before = self.column - 1
+        length = max(1, min(len(self.text), len(line) - before) if "\n" not in self.text else len(line) - before)
+        prefix, suffix = before, len(line) - length - before
+        dots = ["", ""]
+        if len(line) > _WIDTH:
+            prefix, suffix = min(prefix, 12), min(suffix, 8)
+            if prefix + length + suffix >= _WIDTH:
+                length, dots[1] = min(length, _WIDTH - prefix), " …"
+            else:
+                prefix += min(before - prefix, _WIDTH - prefix - length - suffix)
+                suffix += min(len(line) - before - length - suffix, _WIDTH - prefix - length - suffix)
+                dots[1] = " …" if suffix < len(line) - before - length else ""
+            dots[0] = "… " if prefix < before else ""
+            line = line[before - prefix : before - prefix + _WIDTH]
+        shown = f"{dots[0]}{line}{dots[1]}"
+        tildes = " " * (prefix + len(dots[0])) + "~" * length
+        return f"At line:{self.line} char:{self.column}\n+ {shown}\n+ {tildes}"
 
 
 def invocation_object(command: str | None, position: Position | None, name: str) -> PSObject:

@@ -25,7 +25,10 @@ class HostSettings:
         max_envelope_size: Bytes of a request (MaxEnvelopeSizekb * 1024).
         max_shells: Shells at a time (MaxShellsPerUser).
         max_operations: Commands in all shells at a time (MaxConcurrentOperationsPerUser).
+        quota_as_wmi_error: Quota faults are an MSFT_WmiError and no WSManFault, as some newer hosts answer.
         default_idle_timeout: Seconds until a shell that nobody asks for goes away.
+        silence_disconnects: Seconds of silence after which a PowerShell shell is Disconnected (recorded: about 60).
+        two_step_open: The pool's first messages come in two answers, as recorded; else in one.
         activity_id: Answers carry `p:ActivityId` (2016 and later).
         invents_ids: Shell and command ids that the client asks for are ignored, as 2008 R2 does.
     """
@@ -38,7 +41,10 @@ class HostSettings:
     max_envelope_size: int = 512000
     max_shells: int = 30
     max_operations: int = 1500
+    quota_as_wmi_error: bool = False
     default_idle_timeout: float = 7200.0
+    silence_disconnects: float = 60.0
+    two_step_open: bool = True
     activity_id: bool = True
     invents_ids: bool = False
 
@@ -64,22 +70,6 @@ class HostInfo:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-class ShellRefusal(Exception):
-    """A shell does not do what it was asked to; the client reads a WS-Man fault.
-
-    Args:
-        code: WSMAN, Win32 or HRESULT code.
-        message: The text of the fault's `f:Message`.
-        provider: Name and path of the plugin in whose name the text is given (ProviderFault), None for the service.
-    """
-
-    def __init__(self, code: int, message: str, provider: tuple[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.provider = provider
-
-
 class ShellSink(Protocol):
     """Where a shell puts what it has to say; the WS-Man side implements it."""
 
@@ -90,6 +80,10 @@ class ShellSink(Protocol):
         """
         ...
 
+    def cut(self, command_id: str | None) -> None:
+        """Let what is queued so far go in an answer of its own (real hosts open a pool in two)."""
+        ...
+
     def command_state(self, command_id: str, state: str, exit_code: int | None) -> None:
         """Say that a command is `Running`, `Pending` or `Done`; Done comes after its last output."""
         ...
@@ -98,7 +92,7 @@ class ShellSink(Protocol):
 class Shell(Protocol):
     """What runs in one shell. All calls are short and synchronous; what takes time goes on the event loop.
 
-    Each may raise ShellRefusal. Ids are upper case, and known: the WS-Man side answers for unknown ones.
+    Each may raise WsmanFault, which the client reads. Ids are upper case and known to the shell.
     """
 
     def create(self, creation_xml: bytes) -> None:

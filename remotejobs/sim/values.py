@@ -177,7 +177,9 @@ class PSObject:
     @property
     def custom(self) -> bool:
         """A property bag, all of whose members are serialised at full depth."""
-        return CUSTOM[0] in self.types or "Deserialized." + CUSTOM[0] in self.types or not self.types
+        if not self.types:
+            return self.value is NOTHING
+        return CUSTOM[0] in self.types or "Deserialized." + CUSTOM[0] in self.types
 
     def names(self) -> list[str]:
         """Names of all properties, in the order of the wire."""
@@ -234,7 +236,9 @@ _REFERENCE: list[tuple[type, tuple[str, ...]]] = [
 def type_names(value: Any) -> tuple[str, ...]:
     """The type names of a value, as `$_.PSTypeNames` gives them."""
     if isinstance(value, PSObject):
-        return value.types
+        return value.types if value.types or value.value is NOTHING else type_names(value.value)
+    if hasattr(value, "to_object"):
+        return type_names(value.to_object())
     if isinstance(value, Hashtable):
         name = "System.Collections.Specialized.OrderedDictionary" if value.ordered else "System.Collections.Hashtable"
         return (name, "System.Object")
@@ -307,8 +311,8 @@ def to_text(value: Any) -> str:
         return timespan_text(value)
     if is_array(value) or isinstance(value, bytes):
         return " ".join(to_text(item) for item in items(value))
-    if isinstance(value, PSObject):
-        return object_text(value)
+    if isinstance(value, PSObject) or hasattr(value, "to_object"):
+        return object_text(value if isinstance(value, PSObject) else value.to_object())
     return type_names(value)[0]
 
 

@@ -1,8 +1,8 @@
 """Reading HTTP answers: bytes in, a Reply out. One reader for one connection, one answer at a time.
 
 Knows HTTP/1.x (RFC 9110, 9112) by httptools, and the limits of a job. Must not know sockets, TLS or what the answers
-mean. httptools sets no limits, does not know when a connection ends, and stops at upgrades: that is done here. Bytes are
-counted as they come, so that it sees at most one received block past a limit.
+mean. httptools sets no limits, does not know when a connection ends, and stops at upgrades: that is done here.
+Bytes are counted as they come, so that it sees at most one received block past a limit.
 """
 
 from __future__ import annotations
@@ -60,14 +60,18 @@ class AnswerReader:
         self._fault: ProtocolError | None = None
         self._complete = False
         self.reusable = False  # after a complete answer: may the connection carry another request?
-        self.on_message_begin()
+        self._status = 0
+        self._content_type = self._server = ""
+        self._challenges: list[str] = []
+        self._body: list[bytes] = []
+        self._in_body = self._framed = False
 
     @property
     def begun(self) -> bool:
         """Has anything of the answer come?"""
         return self._fed > 0
 
-    def feed(self, data: bytes) -> Reply | None:
+    def feed(self, data: bytes | memoryview) -> Reply | None:
         """Take bytes of the connection; the reply once it is complete.
 
         Raises:
@@ -81,7 +85,7 @@ class AnswerReader:
             self._fault = self._fault or self._upgraded()
         except HttpParserError as error:
             if not self._complete:
-                raise self._fault or self._not_http(error, data) from None
+                raise self._fault or self._not_http(error, bytes(data)) from None
             self.reusable = False  # bytes after the answer
         if self._fault is not None:
             raise self._fault
@@ -112,17 +116,17 @@ class AnswerReader:
     # what httptools calls; an exception from here would lose its type on the way
 
     def on_message_begin(self) -> None:
+        """A status line begins."""
         if self._complete:
             self.reusable = False  # another answer, which nobody asked for
-            return
-        self._in_body = self._framed = False
-        self._status = 0
-        self._content_type = self._server = ""
-        self._challenges: list[str] = []
-        self._body: list[bytes] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or one trailer."""
         self._headers += 1
+        if self._headers > self._limits.header_count:
+            self._fault = LimitError(
+                f"{self._place} sent more than {self._limits.header_count} HTTP headers.", limit="header_count"
+            )
         if self._in_body or self._complete:
             return  # a trailer: says nothing that we need
         name = name.lower()
@@ -134,17 +138,15 @@ class AnswerReader:
             self._server = value.decode("latin-1")
         elif name == b"www-authenticate":
             self._challenges.append(value.decode("latin-1"))
-        if self._headers > self._limits.header_count:
-            self._fault = LimitError(
-                f"{self._place} sent more than {self._limits.header_count} HTTP headers.", limit="header_count"
-            )
 
     def on_headers_complete(self) -> None:
+        """The empty line."""
         if not self._complete:
             self._status = self._parser.get_status_code()
             self._in_body = self._status >= 200
 
     def on_body(self, data: bytes) -> None:
+        """Some of the body, chunk sizes taken off."""
         if self._complete:
             return
         self._size += len(data)
@@ -157,9 +159,12 @@ class AnswerReader:
             )
 
     def on_message_complete(self) -> None:
+        """The end of an answer whose length is known."""
         if self._status == 101:
             self._fault = self._fault or self._upgraded()
-        elif self._status >= 200 and not self._complete:  # below are interim answers
+        elif self._status < 200:
+            self._framed = False  # an interim answer; the real one is to come
+        elif not self._complete:
             self._complete = True
             self._in_body = False
             self.reusable = self._parser.should_keep_alive()
@@ -168,7 +173,7 @@ class AnswerReader:
         return ProtocolError(f"{self._place} answered with a change of protocol that nobody asked for (HTTP 101).")
 
     def _not_http(self, error: HttpParserError, data: bytes) -> ProtocolError:
-        if self._fed > len(data):
+        if self._fed > len(data) or data.startswith(b"HTTP/"):
             return ProtocolError(f"{self._place} broke HTTP in the middle of its answer ({error}).")
         if data.startswith(_TLS_ALERT):
             return ProtocolError(f"{self._place} speaks TLS, and was asked in clear. Give -UseSSL.")

@@ -39,8 +39,14 @@ _OCTETS, _VERSION, _EXTENSIONS, _SAN_DNS, _SAN_IP, _PSS_HASH = 0x04, 0xA0, 0xA3,
 
 
 class Certificate(NamedTuple):
-    """Attributes: the names in the alternative names, IP addresses packed, the subject's common names, and the hash
-    of the signature as hashlib names it, empty for one not known."""
+    """What counts of a certificate.
+
+    Attributes:
+        dns: DNS names of the alternative names.
+        addresses: IP addresses of the alternative names, 4 or 16 bytes.
+        common_names: Of the subject.
+        signature_hash: As hashlib names it, empty for one that is not known.
+    """
 
     dns: tuple[str, ...]
     addresses: tuple[bytes, ...]

@@ -67,14 +67,8 @@ def not_connected(place: str, error: OSError) -> UnreachableError:
             step="tcp",
             reason="EMFILE",
         )
-    return UnreachableError(
-        f"{place} {system_words(error)}.", error_id=_CANNOT_CONNECT, step="tcp", reason=_name(error)
-    )
-
-
-def system_words(error: OSError) -> str:
-    """What follows the name of a host: `refused the connection ...`."""
-    return _SYSTEM.get(_number(error)) or f"cannot be reached: {error.strerror or error}"
+    words = f"{place} {_system_words(error)}."
+    return UnreachableError(words, error_id=_CANNOT_CONNECT, step="tcp", reason=_name(error))
 
 
 def cut_off(place: str, why: str) -> UnreachableError:
@@ -82,10 +76,10 @@ def cut_off(place: str, why: str) -> UnreachableError:
     return UnreachableError(f"{place} {why}.", error_id=_CANNOT_CONNECT, step="http", reason="closed")
 
 
-def reset(place: str, error: OSError) -> UnreachableError:
-    """The system ended the connection."""
-    words = f"{system_words(error)} before the answer was complete"
-    return UnreachableError(f"{place} {words}.", error_id=_CANNOT_CONNECT, step="http", reason=_name(error))
+def reset(place: str, error: OSError, when: str) -> UnreachableError:
+    """The system ended the connection: `when` closes the sentence."""
+    words = f"{place} {_system_words(error)}, {when}."
+    return UnreachableError(words, error_id=_CANNOT_CONNECT, step="http", reason=_name(error))
 
 
 def not_tls(place: str, data: bytes) -> UnreachableError:
@@ -160,6 +154,11 @@ def _reason(error: ssl.SSLError) -> str:
     return (error.reason or str(error)).lower().replace("_", " ")
 
 
+def _system_words(error: OSError) -> str:
+    """What follows the name of a host: `refused the connection ...`."""
+    return _SYSTEM.get(_number(error)) or f"cannot be reached: {error.strerror or error}"
+
+
 def _number(error: OSError) -> int:
     if isinstance(error, TimeoutError):  # asyncio's has no number
         return errno.ETIMEDOUT
@@ -172,8 +171,9 @@ def _name(error: OSError) -> str:
 
 
 def _descriptor_limit() -> str:
-    if sys.platform == "win32":
-        return ""
-    import resource
+    words = ""
+    if sys.platform != "win32":
+        import resource
 
-    return f" (the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})"
+        words = f" (the limit is {resource.getrlimit(resource.RLIMIT_NOFILE)[0]})"
+    return words

@@ -25,11 +25,13 @@ CONTENT_TYPE = "application/soap+xml;charset=UTF-8"
 
 # CredSSP, the longest, takes seven
 _MOST_STEPS = 16
+_BLOCK = 64 * 1024
+_NO_BYTES = bytearray()
 _HOST_NAME = re.compile(r"[^\s\x00-\x20\x7f/\\@?#%:\[\]]+")
 _PLAIN_PATH = re.compile(r"/[!-~]*")
 
 
-class HttpTransport(asyncio.Protocol):
+class HttpTransport(asyncio.BufferedProtocol):
     """Implements ports.Transport. Opened once; when it has ended, another one is made.
 
     Args:
@@ -43,6 +45,7 @@ class HttpTransport(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_auth",
+        "_buffer",
         "_context",
         "_ended",
         "_endpoint",
@@ -66,6 +69,7 @@ class HttpTransport(asyncio.Protocol):
         self._context = tls if endpoint.ssl else None
         self._place = place_of(endpoint)
         self._head = b""
+        self._buffer = _NO_BYTES
         self._wire: asyncio.Transport | None = None
         self._tls: TlsLayer | None = None
         self._reader = AnswerReader(limits, self._place)
@@ -98,6 +102,8 @@ class HttpTransport(asyncio.Protocol):
             if self._shaken is not None:
                 await self._shaken
         except BaseException:
+            if self._shaken is not None:
+                self._shaken.cancel()
             sock.close()
             self.close()
             raise
@@ -170,7 +176,8 @@ class HttpTransport(asyncio.Protocol):
         if wire is None or wire.is_closing():
             return NotSent(self._ended or cut_off(self._place, "is not connected"))
         self._reader.expect()
-        answer = self._answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Reply | Lost] = asyncio.get_running_loop().create_future()
+        self._answer = answer
         request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
         try:
             wire.write(self._tls.seal(request) if self._tls else request)
@@ -186,12 +193,21 @@ class HttpTransport(asyncio.Protocol):
     # what asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """TCP stands."""
         assert isinstance(transport, asyncio.Transport)
         self._wire = transport
         if self._tls is not None:
             self._shake(self._tls, b"")
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio always says -1
+        """Where bytes go that come: made anew, so that a connection that waits holds none."""
+        # not asyncio.Protocol, which asks the system for 256 KiB, and gives them back, for each block that comes
+        self._buffer = bytearray(_BLOCK)
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes have come."""
+        data, self._buffer = memoryview(self._buffer)[:nbytes], _NO_BYTES
         tls = self._tls
         if tls is None:
             self._take(data)
@@ -201,17 +217,25 @@ class HttpTransport(asyncio.Protocol):
             self._unseal(tls, data)
 
     def eof_received(self) -> None:
+        """The host closed its side; returning None closes ours."""
         self._over(clean=self._tls is None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if isinstance(exc, OSError) and self._ended is None:
-            self._drop(reset(self._place, exc) if self._shaken is None else no_handshake(self._place, exc))
-        else:
+        """The connection is gone, with the system's error or in order."""
+        if self._ended is not None:
+            return
+        if not isinstance(exc, OSError):
             self._over(clean=False)
+        elif self._shaken is not None:
+            self._drop(no_handshake(self._place, exc))
+        else:
+            waiting = self._answer is not None and not self._answer.done()
+            when = "before its answer was complete" if waiting else "while it was idle"
+            self._drop(reset(self._place, exc, when))
 
     # between the wire and the one who waits
 
-    def _shake(self, tls: TlsLayer, data: bytes) -> None:
+    def _shake(self, tls: TlsLayer, data: bytes | memoryview) -> None:
         assert self._shaken is not None
         try:
             complete = tls.handshake(data)
@@ -223,7 +247,7 @@ class HttpTransport(asyncio.Protocol):
             self._shaken.set_result(None)
             self._unseal(tls, b"")  # what came in the same block
 
-    def _unseal(self, tls: TlsLayer, data: bytes) -> None:
+    def _unseal(self, tls: TlsLayer, data: bytes | memoryview) -> None:
         try:
             for clear in tls.unseal(data):
                 self._take(clear)
@@ -240,7 +264,7 @@ class HttpTransport(asyncio.Protocol):
         if outgoing and self._wire is not None:
             self._wire.write(outgoing)
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes | memoryview) -> None:
         answer = self._answer
         if answer is None or answer.done():
             self._drop(ProtocolError(f"{self._place} sent something that nobody asked for."))

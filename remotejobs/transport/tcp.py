@@ -13,10 +13,6 @@ from remotejobs.errors import UnreachableError
 from remotejobs.transport.failures import is_ours, not_connected
 from remotejobs.transport.names import Address
 
-# An address that is silent for so long makes way for the next one; SYN is sent at 0, 1 and 3 seconds. The last one has
-# what the caller's clock leaves.
-_PATIENCE = 5.0
-
 # A host that loses its power while we wait for it says nothing: ask after a minute, give up a minute later.
 _KEEP_ALIVE = [
     (getattr(socket, name), value)
@@ -25,12 +21,14 @@ _KEEP_ALIVE = [
 ]
 
 
-async def connect(place: str, addresses: Sequence[Address]) -> socket.socket:
+async def connect(place: str, addresses: Sequence[Address], *, patience: float = 5.0) -> socket.socket:
     """Connect to the first of `addresses` that answers. The socket is the caller's to close.
 
     Args:
         place: The host as messages name it.
         addresses: In order of preference, at least one.
+        patience: Seconds after which an address that is silent makes way for the next one; SYN is sent at 0, 1 and 3.
+            The last address has what the caller's clock leaves.
 
     Raises:
         UnreachableError: With `details["step"] == "tcp"`; says what the first address did.
@@ -38,7 +36,7 @@ async def connect(place: str, addresses: Sequence[Address]) -> socket.socket:
     failure: UnreachableError | None = None
     for left, address in enumerate(addresses, 1 - len(addresses)):
         try:
-            async with asyncio.timeout(_PATIENCE if left else None):
+            async with asyncio.timeout(patience if left else None):
                 return await _connect(address)
         except OSError as error:  # TimeoutError is one
             ip = address.sockaddr[0]

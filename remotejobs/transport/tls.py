@@ -7,6 +7,7 @@ ssl.MemoryBIO in place of asyncio's own TLS, which holds 256 KiB of buffers for 
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,7 +119,7 @@ class TlsLayer:
         self._answered = False
         self.ended = False  # the server has said that nothing follows (close_notify)
 
-    def handshake(self, data: bytes) -> bool:
+    def handshake(self, data: bytes | memoryview) -> bool:
         """Take `data` of the wire (none to begin); True when the handshake is complete and the server is the one.
 
         Raises:
@@ -127,7 +128,7 @@ class TlsLayer:
         if data and not self._answered:
             self._answered = True
             if data[0] not in _FIRST_BYTES:
-                raise not_tls(self._place, data)
+                raise not_tls(self._place, bytes(data))
         self._incoming.write(data)
         try:
             self._tls.do_handshake()
@@ -139,7 +140,7 @@ class TlsLayer:
             self._check_name()
         return True
 
-    def unseal(self, data: bytes) -> Iterator[bytes]:
+    def unseal(self, data: bytes | memoryview) -> Iterator[bytes]:
         """The clear bytes in `data` of the wire; sets `ended` where the server says so.
 
         Raises:
@@ -182,10 +183,8 @@ class TlsLayer:
 
     def end(self) -> bytes:
         """Say that nothing follows: what is to be sent for it."""
-        try:
+        with contextlib.suppress(ssl.SSLError, ValueError):  # it waits for the server's answer, which nobody reads
             self._tls.unwrap()
-        except (ssl.SSLError, ValueError):  # it waits for the server's answer, which nobody reads
-            pass
         return self.outgoing()
 
     def channel_binding(self) -> bytes:

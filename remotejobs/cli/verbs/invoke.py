@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,8 +23,9 @@ from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import Clocks, JobSpec, ScriptCommand, SessionOption, Target
 from remotejobs.targets.resolve import Resolved, resolve
-from remotejobs.views.factory import View, view
 from remotejobs.views.summary import exit_code, pending
+from remotejobs.views.terminal import use_colour
+from remotejobs.views.view import View, view
 
 INTERRUPTED = 130
 
@@ -47,11 +49,11 @@ async def _invoke(spec: JobSpec, credentials: Mapping[str, Credential], values: 
     job = await api.start(spec, credentials)
     for note in job.notes:
         print(f"WARNING: {note}", file=sys.stderr)
-    shown = view(values.get("OutputFormat", "Text"), show_computer_name=not spec.hide_computer_name)
+    shown = _view(values.get("OutputFormat", "Text"), spec)
     interrupted = _Interrupt(job, shown)
     with interrupted.watching():
         try:
-            async for item in job.events():
+            async for item in job.events(shown.flush):
                 if isinstance(item, ReceivedRecord):
                     shown.record(item)
                 else:
@@ -93,6 +95,19 @@ class _Interrupt:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def _view(name: str, spec: JobSpec) -> View:
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return view(
+        name,
+        sys.stdout,
+        sys.stderr,
+        show_computer_name=not spec.hide_computer_name,
+        terminal_width=width,
+        colour=use_colour(sys.stderr),
+        computer_names=[target.name for target in spec.targets],
+    )
 
 
 def _run_loop(work: Any) -> int:

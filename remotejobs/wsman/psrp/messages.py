@@ -13,11 +13,12 @@ from struct import Struct
 from typing import Any, NamedTuple
 
 from remotejobs.errors import ProtocolError
-from remotejobs.wsman.clixml.values import PSObject
+from remotejobs.wsman.clixml.values import Int64, PSObject
 from remotejobs.wsman.clixml.write import serialize
 
 PROTOCOL_VERSION = "2.3"
-ACCEPTED_VERSIONS = ("2.1", "2.2", "2.3")
+# 2.4 differs in how a SecureString is sent only, and none is; a server should not answer more than it was offered.
+ACCEPTED_VERSIONS = ("2.1", "2.2", "2.3", "2.4")
 _HEADER = Struct("<II16s16s")
 _BOM = b"\xef\xbb\xbf"
 _SERVER = 2
@@ -103,14 +104,12 @@ def create_pipeline(script: str, arguments: Sequence[Any] = ()) -> bytes:
     Raises:
         UsageError: An argument that CLIXML cannot carry.
     """
-    nothing = _enum("System.Management.Automation.Runspaces.PipelineResultTypes", "None", 0)
     command = _members(
         Cmd=script,
         IsScript=True,
         UseLocalScope=None,
-        MergeMyResult=nothing,
-        MergeToResult=nothing,
-        MergePreviousResults=nothing,
+        # Three objects: one written three times would become references, which fewer servers have been seen to take.
+        **{f"Merge{which}": _enum(_RESULT_TYPES, "None", 0) for which in ("MyResult", "ToResult", "PreviousResults")},
         Args=[_members(N=None, V=argument) for argument in arguments],
     )
     return serialize(
@@ -172,4 +171,5 @@ _SCREEN: tuple[tuple[int, str, Any], ...] = (
     (8, "System.Management.Automation.Host.Size", _members(width=120, height=50)),
     (9, "System.String", "remotejobs"),
 )
+_RESULT_TYPES = "System.Management.Automation.Runspaces.PipelineResultTypes"
 _APARTMENT = _enum("System.Threading.ApartmentState", "Unknown", 2)

@@ -1,0 +1,108 @@
+"""The entry point of the CLI: finds the verb, binds its words, runs it, and turns what goes wrong into a line.
+
+Knows the tables, the standard streams and exit codes. Must not know what a verb does; its module is imported only when
+it runs, so that help and mistakes are quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from remotejobs.cli.binder import bind
+from remotejobs.cli.commands import COMMANDS, find_command
+from remotejobs.cli.help import overview, verb_help
+from remotejobs.cli.words import Name, read
+from remotejobs.errors import BindingError, RemoteJobsError
+
+_FAILED = 1
+_INTERRUPTED = 130
+_HELP = frozenset({"?", "h", "help"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; `remotejob help VERB` lists them.
+
+    Args:
+        argv: The words after `remotejob`; those of this process by default.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # what a host sends may hold anything, half a surrogate pair too: it must not end the program
+            stream.reconfigure(encoding="utf-8" if sys.platform == "win32" else None, errors="backslashreplace")
+    line = _Line(list(sys.argv[1:] if argv is None else argv))
+    try:
+        code = line.run()
+        sys.stdout.flush()  # here, where a closed pipe is still ours to handle
+    except RemoteJobsError as error:
+        line.say(error)
+        return _FAILED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # the reader has had enough; the interpreter's own flush at the end must not complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _FAILED
+    except Exception as error:  # noqa: BLE001 - the last resort: a line for the user, a traceback when asked for
+        line.say_unexpected(error)
+        return _FAILED
+    return code
+
+
+class _Line:
+    """One command line, and how far it has been understood when something goes wrong."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+        self.called = "remotejob"
+        self.debug = bool(os.environ.get("REMOTEJOBS_DEBUG"))
+
+    def run(self) -> int:
+        first = _names(self.words[:1])
+        if not self.words or first & _HELP:
+            print(overview(COMMANDS))
+            return 0
+        if "version" in first:
+            from remotejobs import __version__
+
+            print(f"remotejob {__version__}")
+            return 0
+        command = find_command(self.words[0])
+        self.called = f"remotejob {command.name}"
+        if _names(self.words[1:]) & _HELP:
+            print(verb_help(command))
+            return 0
+        bound = bind(command, self.words[1:])
+        self.debug = self.debug or bool(bound.values.get("Debug"))
+        code: int = importlib.import_module(f"remotejobs.cli.verbs.{command.name}").run(bound)
+        return code
+
+    def say(self, error: RemoteJobsError) -> None:
+        """One line: what happened, PowerShell's error id where there is one, where to read on after a mistake."""
+        error_id = f" [{error.error_id}]" if error.error_id else ""
+        see = f" See: {self.called} -?" if isinstance(error, BindingError) else ""
+        print(f"{self.called}: {_one_line(error.message)}{error_id}{see}", file=sys.stderr)
+
+    def say_unexpected(self, error: Exception) -> None:
+        """A mistake of this program: the traceback only when it was asked for."""
+        if self.debug:
+            import traceback
+
+            traceback.print_exception(error)
+        print(
+            f"{self.called}: internal error, {type(error).__name__}: {_one_line(str(error))}"
+            f"{'' if self.debug else ' (-Debug, or REMOTEJOBS_DEBUG=1, prints the traceback for a bug report)'}",
+            file=sys.stderr,
+        )
+
+
+def _names(words: Sequence[str]) -> set[str]:
+    return {word.name.lower() for word in read(words) if isinstance(word, Name)}
+
+
+def _one_line(text: str) -> str:
+    """A message as one line without control characters: part of it may come from a host."""
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -1,0 +1,207 @@
+"""One simulated host: its ports, its logon, its WS-Man service, and the faults that its script holds.
+
+Knows in which order these come to a request. Must not know what any of them does inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Final
+
+from remotejobs.sim.authentication import Authentication
+from remotejobs.sim.counters import Counters
+from remotejobs.sim.faults import SPOILERS, FaultScript, ScriptedFault
+from remotejobs.sim.listener import How, HttpAnswer, HttpConnection, HttpRequest, Listener
+from remotejobs.sim.shells import HostInfo, HostSettings, ShellFactories
+from remotejobs.sim.soap import BadRequest, read_request
+from remotejobs.sim.wsman import Answer, Wsman
+from remotejobs.sim.wsman_faults import WsmanFault
+
+_SOAP: Final = (("Content-Type", "application/soap+xml;charset=UTF-8"),)
+_HTML: Final = (("Content-Type", "text/html; charset=UTF-8"),)
+_PAGE: Final = (
+    b"<!DOCTYPE html><html><head><title>Sign in</title></head><body><h1>Welcome</h1>"
+    b"<p>This network asks you to sign in before you go on.</p></body></html>"
+)
+_GARBAGE: Final = b"\x00\x15\x03\x01\x00\x02SSH-2.0-none of yours\r\n\xff\xfe\r\n\r\n"
+_MAX_SHELLS: Final = 2150859173
+
+
+class SimulatedHost:
+    """One host.
+
+    Args:
+        name: The computer name.
+        factories: What runs in its shells, by resource URI.
+        settings: How it behaves.
+        faults: What goes wrong.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        factories: ShellFactories,
+        settings: HostSettings | None = None,
+        faults: FaultScript | None = None,
+    ) -> None:
+        self.name = name
+        self.settings = settings or HostSettings()
+        self.counters = Counters()
+        self.faults = faults or FaultScript()
+        self.https_port = 0
+        self.http_port = 0
+        self._wsman = Wsman(HostInfo(name, self.settings.user, self.settings, self.counters), factories)
+        self._connections: set[HttpConnection] = set()
+        self._listeners: list[Listener] = []
+        self._down_until = 0.0
+
+    async def start(self, tls: ssl.SSLContext | None, *, http: bool = True) -> None:
+        """Listen: with `tls` on a port for https, with `http` on one for http."""
+        for context in ([tls] if tls is not None else []) + ([None] if http else []):
+            listener = Listener(self._accept, context)
+            await listener.start(refuse=self.faults.refuses)
+            self._listeners.append(listener)
+            if context is not None:
+                self.https_port = listener.port
+            else:
+                self.http_port = listener.port
+
+    def stop(self) -> None:
+        """Go down for good."""
+        for listener in self._listeners:
+            listener.close()
+        self.reboot(0)
+
+    def reboot(self, seconds: float) -> None:
+        """Lose all shells and reset all connections; for `seconds` new ones are reset too."""
+        self._down_until = asyncio.get_running_loop().time() + seconds
+        connections, self._connections = self._connections, set()
+        for connection in connections:
+            connection.reset()
+        self._wsman.close()
+
+    async def respond(self, request: HttpRequest, connection: HttpConnection, logon: Authentication) -> HttpAnswer:
+        """Answer one request."""
+        faults = self.faults.take("")
+        answer = await self._before(faults)
+        if answer is not None:
+            return answer
+        answer = await self._exchange(request, connection.peer.address, logon)
+        return await self._after(answer, faults, self.settings.latency)
+
+    def forget(self, connection: HttpConnection) -> None:
+        """A connection has ended."""
+        self._connections.discard(connection)
+
+    async def _exchange(self, request: HttpRequest, client: str, logon: Authentication) -> HttpAnswer:
+        if request.path.partition("?")[0].lower() != "/wsman":
+            return HttpAnswer(404)
+        if request.method != "POST":
+            return HttpAnswer(405)
+        authorization = request.headers.get("authorization", "")
+        anonymous = not authorization and request.headers.get("wsmanidentify", "").lower() == "unauthenticated"
+        if not anonymous and not self._accepts(authorization, logon):
+            return HttpAnswer(401, b"", tuple(("WWW-Authenticate", value) for value in logon.challenges()))
+        if len(request.body) > self.settings.max_envelope_size:
+            return _soap(self._wsman.fault(WsmanFault(2150858824)))
+        try:
+            soap = read_request(request.body, client)
+        except BadRequest as error:
+            return _soap(self._wsman.fault(error.fault, error.message_id))
+        self.counters.requests[soap.operation] += 1
+        faults = self.faults.take(soap.operation)
+        answer = await self._before(faults, soap.message_id, soap.machine)
+        if answer is not None:
+            return answer
+        return await self._after(_soap(await self._wsman.act(soap, anonymous=anonymous)), faults)
+
+    def _accept(self, connection: HttpConnection) -> _Logon | None:
+        self.counters.connections += 1
+        if asyncio.get_running_loop().time() < self._down_until:
+            return None
+        self._connections.add(connection)
+        return _Logon(self, connection)
+
+    def _accepts(self, authorization: str, logon: Authentication) -> bool:
+        if not authorization:
+            return False
+        if not self.faults.refuses_credential() and logon.accepts(authorization):
+            return True
+        self.counters.refused += 1
+        return False
+
+    async def _before(self, faults: list[ScriptedFault], message_id: str = "", machine: str = "") -> HttpAnswer | None:
+        """What happens instead of acting on the request."""
+        for fault in faults:
+            match fault.name:
+                case "slow":
+                    await asyncio.sleep(fault.argument)
+                case "reset":
+                    return HttpAnswer(how=How.RESET)
+                case "stall":
+                    await asyncio.get_running_loop().create_future()
+                case "status":
+                    return HttpAnswer(int(fault.argument))
+                case "html":
+                    return HttpAnswer(200, _PAGE, _HTML)
+                case "garbage":
+                    return HttpAnswer(body=_GARBAGE, how=How.RAW)
+                case "fault" | "wmi-fault" | "quota":
+                    code = _MAX_SHELLS if fault.name == "quota" else int(fault.argument)
+                    wmi = fault.name == "wmi-fault"
+                    return _soap(self._wsman.fault(WsmanFault(code, wmi=wmi), message_id, machine))
+                case "reboot":
+                    self.reboot(fault.argument)
+                    return HttpAnswer(how=How.RESET)
+        return None
+
+    async def _after(self, answer: HttpAnswer, faults: list[ScriptedFault], latency: float = 0.0) -> HttpAnswer:
+        """What happens to the answer on its way out."""
+        try:
+            if latency:
+                await asyncio.sleep(latency)
+            for fault in faults:
+                await _spoil(answer, fault)
+        except asyncio.CancelledError:
+            answer.undelivered()
+            raise
+        return answer
+
+
+class _Logon:
+    """The session of one connection."""
+
+    def __init__(self, host: SimulatedHost, connection: HttpConnection) -> None:
+        self._host = host
+        self._connection = connection
+        self._authentication = Authentication(host.settings, secure=connection.peer.secure)
+
+    async def answer(self, request: HttpRequest) -> HttpAnswer:
+        return await self._host.respond(request, self._connection, self._authentication)
+
+    def closed(self) -> None:
+        self._host.forget(self._connection)
+
+
+async def _spoil(answer: HttpAnswer, fault: ScriptedFault) -> None:
+    if fault.name in SPOILERS:
+        answer.body = SPOILERS[fault.name](answer.body, fault.argument)
+    match fault.name:
+        case "endless":
+            answer.how = How.ENDLESS
+        case "truncate":
+            answer.how = How.TRUNCATED
+        case "reset-after":
+            answer.how = How.RESET
+        case "stall-after":
+            await asyncio.get_running_loop().create_future()
+        case "replay":
+            answer.undelivered()
+
+
+def _soap(answer: Answer) -> HttpAnswer:
+    http = HttpAnswer(answer.status, answer.body, _SOAP)
+    if answer.channel is not None:
+        http.undelivered = answer.channel.undelivered
+    return http

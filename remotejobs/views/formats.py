@@ -1,0 +1,245 @@
+"""How PowerShell shows well-known types when nobody says how: its format files, as a table.
+
+Knows type names and property names. Must not know widths of screens or how a table is drawn. Other types have no view:
+display.py shows their properties. Source: PowerShell 7.6's default formats; its screen is what a host's objects look
+like to Invoke-Command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from remotejobs.views.cells import cell_text, event_time, short_date, short_time
+from remotejobs.views.layout import Column
+from remotejobs.wsman.clixml.values import PSObject
+
+_MEGABYTE, _GIGABYTE = 1 << 20, 1 << 30
+_DESERIALIZED = "Deserialized."
+
+Source = str | Callable[[PSObject], Any]
+
+
+class Field(NamedTuple):
+    """One column or line: its label, and the property or the function that gives its value."""
+
+    column: Column
+    source: Source
+
+    def value(self, target: PSObject) -> Any:
+        """Return the value for `target`, None where it has no such property."""
+        return target.get(self.source) if isinstance(self.source, str) else self.source(target)
+
+
+class TableFormat(NamedTuple):
+    """A table; rows with different `group` texts stand under a line of their own."""
+
+    fields: tuple[Field, ...]
+    group: Callable[[PSObject], str] | None = None
+
+
+class ListFormat(NamedTuple):
+    """A list of these properties."""
+
+    names: tuple[str, ...]
+
+
+class TextFormat(NamedTuple):
+    """One property as text, a `blank` line around it or not."""
+
+    name: str
+
+
+Format = TableFormat | ListFormat | TextFormat
+
+
+def find_format(type_names: Sequence[str]) -> Format | None:
+    """Return the view of the first type name that has one, `Deserialized.` taken off; None where there is none."""
+    for name in type_names:
+        found = _FORMATS.get(name.removeprefix(_DESERIALIZED).lower())
+        if found:
+            return found
+    return None
+
+
+def _field(label: str, width: int = 0, source: Source = "", *, right: bool = False) -> Field:
+    return Field(Column(label, width, right), source or label)
+
+
+def _table(*fields: Field, group: Callable[[PSObject], str] | None = None) -> TableFormat:
+    return TableFormat(fields, group)
+
+
+def _plain(*names: str) -> TableFormat:
+    return TableFormat(tuple(_field(name) for name in names))
+
+
+def _scaled(name: str, unit: int) -> Callable[[PSObject], str]:
+    def value(target: PSObject) -> str:
+        number = target.get(name)
+        return f"{number / unit:,.2f}" if isinstance(number, (int, float)) else ""
+
+    return value
+
+
+def _whole(name: str, unit: int) -> Callable[[PSObject], str]:
+    def value(target: PSObject) -> str:
+        number = target.get(name)
+        return str(round(number / unit)) if isinstance(number, (int, float)) else ""
+
+    return value
+
+
+def _event_time(target: PSObject) -> str:
+    time = target.get("TimeGenerated")
+    return event_time(time) if isinstance(time, datetime) else cell_text(time)
+
+
+def _write_time(target: PSObject) -> str:
+    time = target.get("LastWriteTime")
+    return f"{short_date(time):>10} {short_time(time):>8}" if isinstance(time, datetime) else cell_text(time)
+
+
+def _length(target: PSObject) -> Any:
+    return "" if any(name.endswith("System.IO.DirectoryInfo") for name in target.type_names) else target.get("Length")
+
+
+def _directory(target: PSObject) -> str:
+    path = cell_text(target.get("PSParentPath")) or cell_text(target.get("DirectoryName"))
+    return f"    Directory: {path.rpartition('::')[2]}" if path else ""
+
+
+def _provider(target: PSObject) -> str:
+    return f"   ProviderName: {cell_text(target.get('ProviderName'))}"
+
+
+def _command_name(target: PSObject) -> Any:
+    return target.get("DisplayName") or target.get("Name")
+
+
+def _hot_fix_source(target: PSObject) -> Any:
+    return target.get("__SERVER") or target.get("CSName") or target.get("PSComputerName")
+
+
+def _drive_provider(target: PSObject) -> Any:
+    provider = target.get("Provider")
+    return (provider.get("Name") if isinstance(provider, PSObject) else cell_text(provider)).rpartition("\\")[2]
+
+
+_FILE = _table(
+    _field("Mode", 7),
+    _field("LastWriteTime", 26, _write_time, right=True),
+    _field("Length", 14, _length, right=True),
+    _field("Name"),
+    group=_directory,
+)
+_COMMAND = _table(_field("CommandType", 15), _field("Name", 50, _command_name), _field("Version", 10), _field("Source"))
+_HOT_FIX = _table(
+    _field("Source", 13, _hot_fix_source),
+    _field("Description", 16),
+    _field("HotFixID", 13),
+    _field("InstalledBy", 20),
+    _field("InstalledOn", 25),
+)
+_CIM = "Microsoft.Management.Infrastructure.CimInstance#root/cimv2/"
+_WMI = "System.Management.ManagementObject#root\\cimv2\\"
+_CORE = "System.Management.Automation."
+_COMMANDS = "Microsoft.PowerShell.Commands."
+
+_BY_NAME: dict[str, Format] = {
+    "System.ServiceProcess.ServiceController": _table(
+        _field("Status", 8), _field("Name", 18), _field("DisplayName", 38)
+    ),
+    "System.Diagnostics.Process": _table(
+        _field("NPM(K)", 7, _whole("NPM", 1024), right=True),
+        _field("PM(M)", 8, _scaled("PM", _MEGABYTE), right=True),
+        _field("WS(M)", 10, _scaled("WS", _MEGABYTE), right=True),
+        _field("CPU(s)", 10, _scaled("CPU", 1), right=True),
+        _field("Id", 7, right=True),
+        _field("SI", 3, right=True),
+        _field("ProcessName"),
+    ),
+    "System.Diagnostics.ProcessModule": _table(
+        _field("Size(K)", 10, "Size", right=True), _field("ModuleName", 50), _field("FileName")
+    ),
+    "System.Diagnostics.EventLogEntry": _table(
+        _field("Index", 8, right=True),
+        _field("Time", 13, _event_time),
+        _field("EntryType", 11),
+        _field("Source", 20),
+        _field("InstanceID", 12, right=True),
+        _field("Message"),
+    ),
+    "System.Diagnostics.Eventing.Reader.EventLogRecord": _table(
+        _field("TimeCreated", 26),
+        _field("Id", 8, right=True),
+        _field("LevelDisplayName", 16),
+        _field("Message"),
+        group=_provider,
+    ),
+    "System.IO.FileInfo": _FILE,
+    "System.IO.DirectoryInfo": _FILE,
+    _WMI + "Win32_QuickFixEngineering": _HOT_FIX,
+    _CIM + "Win32_QuickFixEngineering": _HOT_FIX,
+    _CIM + "Win32_Service": _plain("ProcessId", "Name", "StartMode", "State", "Status", "ExitCode"),
+    _CIM + "Win32_Process": _plain("ProcessId", "Name", "HandleCount", "WorkingSetSize", "VirtualSize"),
+    _CIM + "Win32_OperatingSystem": _plain(
+        "SystemDirectory", "Organization", "BuildNumber", "RegisteredUser", "SerialNumber", "Version"
+    ),
+    _CIM + "Win32_ComputerSystem": _plain(
+        "Name", "PrimaryOwnerName", "Domain", "TotalPhysicalMemory", "Model", "Manufacturer"
+    ),
+    _CIM + "Win32_LogicalDisk": _plain("DeviceID", "DriveType", "ProviderName", "VolumeName", "Size", "FreeSpace"),
+    "System.Collections.DictionaryEntry": _table(_field("Name", 30), _field("Value")),
+    "System.Version": _table(_field("Major", 6), _field("Minor", 6), _field("Build", 6), _field("Revision", 8)),
+    "System.Guid": _plain("Guid"),
+    "System.RuntimeType": _table(
+        _field("IsPublic", 8), _field("IsSerial", 8, "IsSerializable"), _field("Name", 40), _field("BaseType")
+    ),
+    "System.DateTime": TextFormat("DateTime"),
+    "System.TimeSpan": ListFormat((
+        "Days", "Hours", "Minutes", "Seconds", "Milliseconds", "Ticks",
+        "TotalDays", "TotalHours", "TotalMinutes", "TotalSeconds", "TotalMilliseconds",
+    )),
+    "System.AppDomain": ListFormat((
+        "FriendlyName", "Id", "ApplicationDescription", "BaseDirectory",
+        "DynamicDirectory", "RelativeSearchPath", "SetupInformation", "ShadowCopyFiles",
+    )),
+    _COMMANDS + "GenericMeasureInfo": ListFormat(("Count", "Average", "Sum", "Maximum", "Minimum", "Property")),
+    _COMMANDS + "TextMeasureInfo": ListFormat(("Lines", "Words", "Characters", "Property")),
+    _COMMANDS + "GroupInfo": _table(_field("Count", 5, right=True), _field("Name", 25), _field("Group")),
+    _COMMANDS + "GroupInfoNoElement": _table(_field("Count", 5, right=True), _field("Name", 25)),
+    _COMMANDS + "MatchInfo": TextFormat("Line"),
+    _COMMANDS + "FileHashInfo": _table(_field("Algorithm", 15), _field("Hash", 70), _field("Path")),
+    _CORE + "AliasInfo": _COMMAND,
+    _CORE + "ApplicationInfo": _COMMAND,
+    _CORE + "CmdletInfo": _COMMAND,
+    _CORE + "ExternalScriptInfo": _COMMAND,
+    _CORE + "FilterInfo": _COMMAND,
+    _CORE + "FunctionInfo": _COMMAND,
+    _CORE + "PathInfo": _plain("Path"),
+    _CORE + "PSVariable": _table(_field("Name", 30), _field("Value")),
+    _CORE + "ProviderInfo": _table(_field("Name", 20), _field("Capabilities"), _field("Drives")),
+    _CORE + "PSDriveInfo": _table(
+        _field("Name", 10),
+        _field("Used (GB)", 13, _scaled("Used", _GIGABYTE), right=True),
+        _field("Free (GB)", 13, _scaled("Free", _GIGABYTE), right=True),
+        _field("Provider", 13, _drive_provider),
+        _field("Root", 35),
+        _field("CurrentLocation"),
+    ),
+    _CORE + "PSModuleInfo": _table(
+        _field("ModuleType", 10), _field("Version", 10), _field("Name", 35), _field("ExportedCommands")
+    ),
+    _CORE + "Job": _table(
+        _field("Id", 6),
+        _field("Name", 15),
+        _field("PSJobTypeName", 15),
+        _field("State", 13),
+        _field("HasMoreData", 15),
+        _field("Location", 20),
+        _field("Command", 25),
+    ),
+}
+_FORMATS = {name.lower(): found for name, found in _BY_NAME.items()}

@@ -1,0 +1,83 @@
+"""The Json and Jsonl formats: every record of every stream and every end as one JSON object.
+
+Knows the two schemas. Must not know screens. Jsonl is one object a line, Json one array of them that is whole after
+close(), after an interrupt too. Everything but ASCII is escaped: no encoding of stdout and no terminal can go wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from remotejobs.errors import ProtocolError
+from remotejobs.jobs.job import ChildEnd
+from remotejobs.jobs.received import ReceivedRecord
+from remotejobs.model import Stream
+from remotejobs.views.display import without_origin
+from remotejobs.views.tojson import to_plain
+
+RECORD_SCHEMA = "remotejobs.record.1"
+OUTCOME_SCHEMA = "remotejobs.outcome.1"
+_DEPTH = 4
+
+
+class JsonView:
+    """JSON, object by object as it comes.
+
+    Args:
+        out: Where it goes.
+        array: One array (Json) instead of lines (Jsonl).
+    """
+
+    def __init__(self, out: TextIO, *, array: bool) -> None:
+        self._out = out
+        self._array = array
+        self._begun = False
+
+    def record(self, item: ReceivedRecord) -> None:
+        """Write one record."""
+        self._write({
+            "schema": RECORD_SCHEMA,
+            "job_id": item.job_id,
+            "computer_name": item.computer_name,
+            "stream": item.stream.name,
+            "seq": item.record.seq,
+            "time": _iso(item.record.time),
+            **_content(item),
+        })
+
+    def outcome(self, child: ChildEnd) -> None:
+        """Write how one child ended."""
+        outcome = child.outcome
+        self._write({
+            "schema": OUTCOME_SCHEMA,
+            "job_id": child.job_id,
+            "computer_name": child.computer_name,
+            "state": outcome.state.name,
+            "reason": outcome.reason.value,
+            "message": outcome.message,
+            "error_id": outcome.error_id,
+            "error_count": outcome.error_count,
+            "seconds": round(outcome.seconds, 3),
+        })
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        self._out.flush()
+
+    def close(self) -> None:
+        """Close the array."""
+        if self._array:
+            self._out.write("\n]\n" if self._begun else "[]\n")
+        self._out.flush()
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        text = json.dumps(entry, separators=(",", ":"), allow_nan=False)
+        if self._array:
+            text = f"{',' if self._begun else '['}\n{text}"
+        else:
+            text += "\n"
+        self._begun = True
+        self._out.write(text)
+        self._out.flush()

@@ -1,0 +1,196 @@
+"""Tables and lists of text, laid out as PowerShell does (its TableWriter, ColumnWidthManager and ListWriter).
+
+Knows columns, cells and widths. Must not know values or records: cells are text already. A width of None is a pipe or a
+file, where nothing is cut or wrapped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from remotejobs.views.terminal import cell_width, head, one_line, tail
+
+ELLIPSIS = "…"
+_LINE_END = re.compile("\r\n|\r|\n")
+_WORD = re.compile(r"[^ \t]*[ \t]|[^ \t]+")
+_SEPARATOR = " : "
+_READABLE = 8  # columns that a cell keeps before columns are left out
+
+
+class Column(NamedTuple):
+    """One column. A `width` of 0 goes by the content, or by the room where others have a width."""
+
+    label: str
+    width: int = 0
+    right: bool = False
+
+
+class Layout(NamedTuple):
+    """Columns with the widths that they got; 0 is a column that is left out."""
+
+    columns: tuple[Column, ...]
+    widths: tuple[int, ...]
+    cut: bool
+
+    def header(self) -> list[str]:
+        """Return the labels and the dashes under them. A label wider than its column takes several lines."""
+        labels = [_pieces(column.label, width) for column, width in self._shown()]
+        lines = [self._line([label[at] if at < len(label) else "" for label in labels]) for at in range(_most(labels))]
+        return [*lines, self._line(["-" * min(cell_width(c.label), width) for c, width in self._shown()])]
+
+    def row(self, cells: Sequence[str]) -> str:
+        """Return one row; a cell is cut at its first line end, and at its width."""
+        shown = zip(cells, self.columns, self.widths, strict=True)
+        return self._line([_cell(text, width, column.right, self.cut) for text, column, width in shown if width])
+
+    def fits(self, rows: Iterable[Sequence[str]]) -> bool:
+        """Tell whether rows can follow under the same header without losing or moving anything."""
+        return all(
+            cell_width(text) <= width or column.width > 0
+            for cells in rows
+            for text, column, width in zip(cells, self.columns, self.widths, strict=True)
+        )
+
+    def _shown(self) -> list[tuple[Column, int]]:
+        return [(column, width) for column, width in zip(self.columns, self.widths, strict=True) if width]
+
+    def _line(self, texts: Sequence[str]) -> str:
+        parts = []
+        for text, (column, width) in zip(texts, self._shown(), strict=True):
+            padding = " " * (width - cell_width(text))
+            parts.append(padding + text if column.right else text + padding)
+        return " ".join(parts).rstrip()
+
+
+def console_layout(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None) -> Layout:
+    """Lay a table out as PowerShell's console does: what does not fit is cut, then left out, from the right."""
+    content = _content_widths(columns, rows)
+    if width is None:
+        widths = [max(column.width, needed) for column, needed in zip(columns, content, strict=True)]
+        return Layout(tuple(columns), tuple(widths), cut=False)
+    if any(column.width for column in columns):
+        widths = _share([column.width for column in columns], width)
+    else:
+        widths = content
+    return Layout(tuple(columns), tuple(_trim(widths, width)), cut=True)
+
+
+def report_layout(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None) -> Layout:
+    """Lay a table out by its content, the last column kept whole: it says which host a row is of.
+
+    The widest columns give way first; when none can give more, columns are left out before the last one.
+    """
+    widths = _content_widths(columns, rows)
+    if width is not None:
+        widths = [min(each, width) for each in widths]
+        while _total(widths) > width:
+            widest = max(range(len(widths) - 1), key=widths.__getitem__, default=None)
+            if widest is None:
+                break
+            if widths[widest] > _READABLE:
+                widths[widest] -= 1
+            else:
+                widths[max(index for index, each in enumerate(widths[:-1]) if each)] = 0
+                if not any(widths[:-1]):
+                    break
+    return Layout(tuple(columns), tuple(widths), cut=width is not None)
+
+
+def list_lines(pairs: Sequence[tuple[str, str]], width: int | None) -> Iterator[str]:
+    """Yield `Label : text` lines, the labels aligned, long texts wrapped and hanging."""
+    label_width = max((cell_width(label) for label, _ in pairs), default=0)
+    room = None if width is None else width - label_width - len(_SEPARATOR)
+    if room is not None and room < 1:
+        room = None
+    for label, text in pairs:
+        prefix = label + " " * (label_width - cell_width(label)) + _SEPARATOR
+        for line in _LINE_END.split(text):
+            for piece in wrap(line, room):
+                yield (prefix + piece).rstrip()
+                prefix = " " * (label_width + len(_SEPARATOR))
+
+
+def wrap(line: str, width: int | None) -> Iterator[str]:
+    """Break one line between words, or within one that is wider than `width`. A word keeps the blank behind it."""
+    if width is None or cell_width(line) <= width:
+        yield line
+        return
+    current, used = "", 0
+    for word in _WORD.findall(line):
+        if cell_width(word) <= width:
+            pieces = [word]
+        else:
+            first = head(word, width - used)
+            pieces = [first, *_pieces(word[len(first) :], width)]
+        for piece in pieces:
+            if used + cell_width(piece) > width:
+                yield current
+                current, used = "", 0
+            current += piece
+            used += cell_width(piece)
+    yield current
+
+
+def _content_widths(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> list[int]:
+    widths = [cell_width(column.label) for column in columns]
+    for cells in rows:
+        for index, text in enumerate(cells):
+            if len(text) * 2 > widths[index]:
+                widths[index] = max(widths[index], cell_width(text))
+    return [max(each, 1) for each in widths]
+
+
+def _share(widths: list[int], width: int) -> list[int]:
+    """Give the room that is left to the columns without a width, column by column."""
+    flexible = [index for index, each in enumerate(widths) if not each]
+    if not flexible:
+        return widths
+    room = width - _total([each or 1 for each in widths])
+    each, more = divmod(max(room, 0), len(flexible))
+    shared = {index: 1 + each + (at < more) for at, index in enumerate(flexible)}
+    return [shared.get(index, own) for index, own in enumerate(widths)]
+
+
+def _trim(widths: list[int], width: int) -> list[int]:
+    """Shrink the last column that shows, or leave it out, until the table fits."""
+    widths = list(widths)
+    for index in reversed(range(len(widths))):
+        excess = _total(widths) - width
+        if excess <= 0:
+            break
+        widths[index] = max(widths[index] - excess, 0)
+    return widths
+
+
+def _total(widths: Iterable[int]) -> int:
+    shown = [each for each in widths if each]
+    return sum(shown) + max(len(shown) - 1, 0)
+
+
+def _cell(text: str, width: int, right: bool, cut: bool) -> str:
+    if not cut:
+        return one_line(text) if _LINE_END.search(text) else text
+    first = _LINE_END.split(text, maxsplit=1)[0]
+    if first != text:
+        text = first + ELLIPSIS
+    if cell_width(text) <= width:
+        return text
+    if width == 1:
+        return head(text, 1)
+    return ELLIPSIS + tail(text, width - 1) if right else head(text, width - 1) + ELLIPSIS
+
+
+def _pieces(text: str, width: int) -> list[str]:
+    """Cut text into pieces of at most `width` columns."""
+    pieces = []
+    while text:
+        piece = head(text, width) or text[0]
+        pieces.append(piece)
+        text = text[len(piece) :]
+    return pieces
+
+
+def _most(labels: Sequence[Sequence[str]]) -> int:
+    return max(map(len, labels), default=0)

@@ -1,0 +1,138 @@
+"""How a job ended, in a line that always adds up, and as an exit code.
+
+Knows outcomes and names. Must not know records, formats or terminals.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from remotejobs.jobs.job import ChildEnd
+from remotejobs.model import Outcome
+from remotejobs.states import EndReason
+from remotejobs.targets.ranges import fold
+
+_MOST_NAMES = 200  # characters of folded names in one line
+
+_WORDS = {
+    EndReason.Completed: "completed",
+    EndReason.CommandFailed: "failed",
+    EndReason.Unreachable: "unreachable",
+    EndReason.TimedOutConnect: "timed out connecting",
+    EndReason.TimedOutAuthenticate: "timed out authenticating",
+    EndReason.TimedOutSilence: "timed out in silence",
+    EndReason.TimedOutTotal: "timed out",
+    EndReason.TimedOutDeadline: "cut off by the deadline",
+    EndReason.AuthenticationFailed: "refused the credential",
+    EndReason.AccessDenied: "denied access",
+    EndReason.QuotaExceeded: "out of quota",
+    EndReason.Stopped: "stopped",
+    EndReason.NotStarted: "not started",
+    EndReason.NotStartedGuard: "not started (credential refused elsewhere)",
+    EndReason.Unknown: "unknown",
+    EndReason.Disconnected: "disconnected",
+}
+
+_BETWEEN = frozenset({  # something between here and the host, that `test` explains
+    EndReason.Unreachable,
+    EndReason.TimedOutConnect,
+    EndReason.TimedOutAuthenticate,
+    EndReason.AuthenticationFailed,
+    EndReason.AccessDenied,
+})  # fmt: skip
+
+
+def exit_code(outcomes: Iterable[Outcome], *, fail_on_error: bool = False) -> int:
+    """Return the exit code of a job: 0, 2 for failed or stopped, 3 for not reached, 4 for both, 6 for not ended.
+
+    Args:
+        outcomes: How each child ended.
+        fail_on_error: -FailOnError: a completed child with records on its Error stream counts as failed.
+    """
+    classes = {outcome.reason.exit_code for outcome in outcomes}
+    if fail_on_error and any(outcome.error_count for outcome in outcomes):
+        classes.add(2)
+    if {2, 3} <= classes:
+        return 4
+    return max(classes & {2, 3}, default=6 if 6 in classes else 0)
+
+
+def summary(ends: Sequence[ChildEnd], targets: int, seconds: float) -> list[str]:
+    """Return the summary line and its hints: `18 completed, 1 unreachable (web07), 1 failed (web03): 20 hosts in 3.2 s`.
+
+    Args:
+        ends: The children that have ended.
+        targets: How many there are; those without an end are named as still running, so that the counts add up.
+        seconds: How long it took.
+    """
+    names: defaultdict[EndReason, list[str]] = defaultdict(list)
+    for end in ends:
+        names[end.outcome.reason].append(end.computer_name)
+    parts = [_part(reason, names[reason]) for reason in EndReason if names[reason]]
+    running = targets - len(ends)
+    if running:
+        parts.append(f"{running} still running")
+    hosts = "1 host" if targets == 1 else f"{targets:,} hosts"
+    erring = [end for end in ends if end.outcome.reason is EndReason.Completed and end.outcome.error_count]
+    lines = [f"{', '.join(parts) or 'nothing to do'}: {hosts} in {duration(seconds)}"]
+    if erring:
+        count = sum(end.outcome.error_count for end in erring)
+        lines.append(f"{_errors(count)} on {_names(end.computer_name for end in erring)}")
+    return lines + _hints(names)
+
+
+def pending(names: Sequence[str], targets: int) -> str:
+    """Return what the first Ctrl-C says: who still runs, and what a second one does.
+
+    Args:
+        names: The targets that have not ended.
+        targets: How many there are in all.
+    """
+    if not names:
+        return "All hosts have ended; closing their shells. Press Ctrl-C again to leave at once."
+    are, them = ("host is", "it") if len(names) == 1 else ("hosts are", "them")
+    of = f" of {targets:,}" if targets != len(names) else ""
+    return (
+        f"{len(names):,}{of} {are} still running: {_names(names)}; stopping {them}. Press Ctrl-C again to leave at once."
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it: `3.2 s`, `4 min 05 s`, `2 h 03 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02} s"
+    return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _part(reason: EndReason, names: Sequence[str]) -> str:
+    shown = "" if reason is EndReason.Completed else f" ({_names(names)})"
+    return f"{len(names):,} {_WORDS[reason]}{shown}"
+
+
+def _errors(count: int) -> str:
+    return "1 error" if count == 1 else f"{count:,} errors"
+
+
+def _names(names: Iterable[str]) -> str:
+    folded = fold(names)
+    return folded if len(folded) <= _MOST_NAMES else folded[: _MOST_NAMES - 1] + "…"
+
+
+def _hints(names: defaultdict[EndReason, list[str]]) -> list[str]:
+    hints = []
+    between = [name for reason in EndReason if reason in _BETWEEN for name in names[reason]]
+    if between:
+        hints.append(f"To see what is wrong on the way: remotejob test -ComputerName {_quoted(fold(between[:50]))}")
+    if names[EndReason.Unknown]:
+        hints.append("Unknown: the script may have run there, in part or to its end. Look before it is run again.")
+    if names[EndReason.Disconnected]:
+        hints.append("Disconnected hosts keep what they have for you: remotejob connect, then remotejob receive.")
+    return hints
+
+
+def _quoted(names: str) -> str:
+    return f"'{names}'" if "[" in names or "," in names else names

@@ -1,0 +1,414 @@
+"""What CLIXML holds, as Python values (MS-PSRP 2.2.5; PowerShell's serialization.cs).
+
+Knows Python types and how PowerShell turns a value into text. Must not know XML, streams or records.
+
+A value comes as the natural type where nothing is lost: str, bool, int, float, Decimal, datetime, timedelta, uuid.UUID,
+bytes, list, dict, None. Where the natural type is a little too wide, a subclass of it keeps the rest and behaves like
+it everywhere: Byte ... UInt64 and Single (numbers), Char, Uri, Version and XmlDocument (text), DateTime and TimeSpan
+(only where the seventh digit of the fraction is not 0, which Python cannot hold). A script block is its text, as for
+PowerShell itself. A list or dict keeps no .NET type name, as PowerShell makes an ArrayList or Hashtable of it too. All
+that has members, or text of its own, is a PSObject.
+
+A datetime without tzinfo is of kind Unspecified, one in `datetime.UTC` of kind Utc, any other of kind Local on the
+computer that sent it: the offset is kept, and not turned into that of this computer as PowerShell does.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final, Self, final
+
+
+class Byte(int):
+    """System.Byte."""
+
+    __slots__ = ()
+
+
+class SByte(int):
+    """System.SByte."""
+
+    __slots__ = ()
+
+
+class Int16(int):
+    """System.Int16."""
+
+    __slots__ = ()
+
+
+class UInt16(int):
+    """System.UInt16."""
+
+    __slots__ = ()
+
+
+class UInt32(int):
+    """System.UInt32."""
+
+    __slots__ = ()
+
+
+class Int64(int):
+    """System.Int64. A plain int is an Int32 where it fits one."""
+
+    __slots__ = ()
+
+
+class UInt64(int):
+    """System.UInt64."""
+
+    __slots__ = ()
+
+
+class Single(float):
+    """System.Single: the number that its decimal text says; a plain float is a Double."""
+
+    __slots__ = ()
+
+
+class Char(str):
+    """System.Char: one UTF-16 code unit, so that it may be half of a surrogate pair."""
+
+    __slots__ = ()
+
+
+class Uri(str):
+    """System.Uri, absolute or not."""
+
+    __slots__ = ()
+
+
+class XmlDocument(str):
+    """The text of a System.Xml.XmlDocument, well-formed."""
+
+    __slots__ = ()
+
+
+class Version(str):
+    """System.Version: two to four numbers. Compare `parts`, not the text: 5.10 is later than 5.9."""
+
+    __slots__ = ()
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The numbers, as many as were given."""
+        return tuple(int(part) for part in self.split("."))
+
+
+class DateTime(datetime):
+    """A datetime with ticks of 100 ns: `tick` (0 to 9) is the seventh digit of the fraction."""
+
+    __slots__ = ("tick",)
+    tick: int
+
+    def __new__(cls, *args: Any, tick: int = 0, **kwargs: Any) -> Self:  # noqa: D102
+        self = super().__new__(cls, *args, **kwargs)
+        self.tick = tick
+        return self
+
+    @classmethod
+    def of(cls, value: datetime, tick: int) -> DateTime:
+        """`value` with a seventh digit."""
+        self = cls.combine(value.date(), value.timetz())
+        self.tick = tick
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and self.tick == getattr(other, "tick", 0)
+
+    __hash__ = datetime.__hash__
+
+
+class TimeSpan(timedelta):
+    """A timedelta with ticks of 100 ns: `tick` (0 to 9) is added to it, to a negative one too."""
+
+    __slots__ = ("tick",)
+    tick: int
+
+    def __new__(cls, *args: Any, tick: int = 0, **kwargs: Any) -> Self:  # noqa: D102
+        self = super().__new__(cls, *args, **kwargs)
+        self.tick = tick
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and self.tick == getattr(other, "tick", 0)
+
+    __hash__ = timedelta.__hash__
+
+
+def span_ticks(value: timedelta) -> int:
+    """The length of `value` in .NET's ticks of 100 ns."""
+    return (value.days * 86_400_000_000 + value.seconds * 1_000_000 + value.microseconds) * 10 + getattr(
+        value, "tick", 0
+    )
+
+
+@final
+class SecureString:
+    """System.Security.SecureString as it came: base64, encrypted with the session key (MS-PSRP 2.2.5.1.24).
+
+    Never shown: neither text nor repr has it. With protocol 2.4 it is not encrypted at all.
+    """
+
+    __slots__ = ("wire",)
+
+    def __init__(self, wire: str) -> None:
+        self.wire = wire
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SecureString) and other.wire == self.wire
+
+    def __hash__(self) -> int:
+        return hash(self.wire)
+
+    def __str__(self) -> str:
+        return "System.Security.SecureString"
+
+    def __repr__(self) -> str:
+        return "SecureString(...)"
+
+
+class _NoBase:
+    """The type of NO_BASE."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "NO_BASE"
+
+
+NO_BASE: Final = _NoBase()
+_MISSING: Final = object()
+
+
+class PSObject:
+    """An object with its members, as it was when the host sent it: properties are values, methods are gone.
+
+    `obj["Name"]`, `obj.Name` and `obj.get("Name")` find a property whatever its case, extended before adapted ones;
+    `in` asks for a name. One that wraps a list (`base`) also has its length, its items by number and its iteration.
+
+    Attributes:
+        type_names: The type and its bases as the host wrote them, without a `Deserialized.` that it did not write;
+            empty for a property bag. The names are claims of the host.
+        to_string: What its ToString() gave on the host; None where it was not sent.
+        base: The primitive value or container inside (an enum's number), else NO_BASE.
+        adapted: Its .NET properties, in order.
+        extended: Properties added by PowerShell: notes, aliases, script properties, in order.
+    """
+
+    __slots__ = ("adapted", "base", "extended", "to_string", "type_names")
+
+    def __init__(
+        self,
+        type_names: tuple[str, ...] = (),
+        to_string: str | None = None,
+        base: Any = NO_BASE,
+        adapted: dict[str, Any] | None = None,
+        extended: dict[str, Any] | None = None,
+    ) -> None:
+        self.type_names = type_names
+        self.to_string = to_string
+        self.base = base
+        self.adapted: dict[str, Any] = {} if adapted is None else adapted
+        self.extended: dict[str, Any] = {} if extended is None else extended
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """All properties in PowerShell's order: extended, then the adapted ones that none of them hides."""
+        if not self.adapted:
+            return dict(self.extended)
+        hidden = {name.lower() for name in self.extended}
+        return {**self.extended, **{name: v for name, v in self.adapted.items() if name.lower() not in hidden}}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The property `name`, whatever its case, else `default`."""
+        for members in (self.extended, self.adapted):
+            found = members.get(name, _MISSING)
+            if found is not _MISSING:
+                return found
+        wanted = name.lower()
+        for members in (self.extended, self.adapted):
+            for key, value in members.items():
+                if key.lower() == wanted:
+                    return value
+        return default
+
+    def set_origin(self, computer_name: str, runspace_id: uuid.UUID, *, show: bool) -> None:
+        """Say where the object came from, as Invoke-Command does: what the host claims is not trusted.
+
+        Args:
+            computer_name: PSComputerName, the target as the user named it.
+            runspace_id: RunspaceId.
+            show: PSShowComputerName, added only where the object has none.
+        """
+        ours = ("pscomputername", "runspaceid")
+        kept = {name: value for name, value in self.extended.items() if name.lower() not in ours}
+        self.extended = {**kept, "PSComputerName": computer_name, "RunspaceId": runspace_id}
+        if "PSShowComputerName" not in self:
+            self.extended["PSShowComputerName"] = show
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        if not isinstance(key, str):
+            return self._items()[key]
+        found = self.get(key, _MISSING)
+        if found is _MISSING:
+            raise KeyError(key)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        # Only for what is no attribute. Dunder names are Python's own questions (copy, pickle), never properties.
+        found = _MISSING if name.startswith("__") else self.get(name, _MISSING)
+        if found is _MISSING:
+            raise AttributeError(f"The object has no property {name!r}.", name=name, obj=self)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name, _MISSING) is not _MISSING
+
+    def __iter__(self) -> Any:
+        return iter(self._items())
+
+    def __len__(self) -> int:
+        return len(self._items())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, PSObject):
+            return NotImplemented
+        return (self.type_names, self.to_string, self.base, self.adapted, self.extended) == (
+            other.type_names,
+            other.to_string,
+            other.base,
+            other.adapted,
+            other.extended,
+        )
+
+    def __str__(self) -> str:
+        return text(self)
+
+    def __repr__(self) -> str:
+        shown = self.type_names[0] if self.type_names else "PSCustomObject"
+        return f"<PSObject {shown.rpartition('.')[2][:60]}: {text(self)[:60]!r}>"
+
+    def _items(self) -> Any:
+        if isinstance(self.base, list | dict):
+            return self.base
+        raise TypeError("The object holds no list or dictionary; its properties are in `properties`.")
+
+
+def text(value: Any) -> str:
+    """Turn any value into text as PowerShell's ToString does (invariant culture).
+
+    A list is its items with blanks between them, a property bag `@{A=1; B=2}`, an object what its ToString said on the
+    host. Nothing inside is followed more than one level down, so that cycles and size do no harm.
+    """
+    if isinstance(value, PSObject):
+        if value.to_string is not None:
+            return value.to_string
+        if value.base is not NO_BASE:
+            return type_name(value) if isinstance(value.base, dict) else text(value.base)
+        members = "; ".join([f"{name}={_nested_text(member)}" for name, member in value.properties.items()])
+        return f"@{{{members}}}" if members else ""
+    if isinstance(value, list | tuple):
+        return " ".join(map(_nested_text, value))
+    return _nested_text(value)
+
+
+def _nested_text(value: Any) -> str:
+    """Text of a value inside another: what has no text of its own is only named."""
+    if isinstance(value, str):
+        return str(value)
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "True" if value else "False"
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float):
+        return number_text(value, 7 if isinstance(value, Single) else 15)
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime):
+        return f"{value:%m/%d/}{value.year:04}{value: %H:%M:%S}"
+    if isinstance(value, timedelta):
+        return _span_text(value)
+    if isinstance(value, bytes):
+        return " ".join(map(str, value))
+    if isinstance(value, PSObject):
+        if value.to_string is not None:
+            return value.to_string
+        if value.base is NO_BASE:
+            return ""
+        return type_name(value) if isinstance(value.base, list | dict) else text(value.base)
+    if isinstance(value, list | tuple | dict):
+        return type_name(value)
+    return str(value)
+
+
+def type_name(value: PSObject | list[Any] | tuple[Any, ...] | dict[Any, Any]) -> str:
+    """The .NET name of the container that PowerShell makes of `value`."""
+    if isinstance(value, PSObject):
+        named = value.type_names[0] if value.type_names else ""
+        if isinstance(value.base, dict):
+            kept = ("System.Management.Automation.PSPrimitiveDictionary",)
+            ordered = "System.Collections.Specialized.OrderedDictionary"
+            if named.endswith(ordered):
+                return ordered
+            return named if named in kept else "System.Collections.Hashtable"
+        kind = container_tag(value)
+        return {"STK": "System.Collections.Stack", "QUE": "System.Collections.Queue"}.get(
+            kind, "System.Collections.ArrayList"
+        )
+    return "System.Collections.Hashtable" if isinstance(value, dict) else "System.Collections.ArrayList"
+
+
+def container_tag(value: PSObject) -> str:
+    """The CLIXML tag of the list inside `value`: STK, QUE or LST, by its type name."""
+    named = value.type_names[0].removeprefix("Deserialized.") if value.type_names else ""
+    named = named.removeprefix("System.Collections.").removeprefix("Generic.").partition("`")[0]
+    return {"Stack": "STK", "Queue": "QUE"}.get(named, "LST")
+
+
+def number_text(value: float, digits: int | None = None) -> str:
+    """Write a float as .NET's format G does: `1E+16`, `1E-05`, `NaN`, `Infinity`.
+
+    Args:
+        value: The number.
+        digits: Significant digits (G15, G7); None for the shortest text that reads back as the same number.
+    """
+    if value != value:
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "Infinity" if value > 0 else "-Infinity"
+    written = repr(float(value)) if digits is None else f"{value:.{digits - 1}e}"
+    sign, numbers, exponent = Decimal(written).as_tuple()
+    scale = len(numbers) + int(exponent)
+    figures = "".join(map(str, numbers)).rstrip("0")
+    minus = "-" if sign else ""
+    if not figures:
+        return minus + "0"
+    if scale > max(digits or (9 if isinstance(value, Single) else 17), len(figures)) or scale < -3:
+        fraction = f".{figures[1:]}" if len(figures) > 1 else ""
+        return f"{minus}{figures[0]}{fraction}E{scale - 1:+03d}"
+    if scale <= 0:
+        return f"{minus}0.{'0' * -scale}{figures}"
+    whole, fraction = figures[:scale].ljust(scale, "0"), figures[scale:]
+    return f"{minus}{whole}.{fraction}" if fraction else minus + whole
+
+
+def _span_text(value: timedelta) -> str:
+    """TimeSpan's constant format: `[-][d.]hh:mm:ss[.fffffff]`."""
+    ticks = span_ticks(value)
+    seconds, fraction = divmod(abs(ticks), 10_000_000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    shown = f"{hours:02}:{minutes:02}:{seconds:02}" + (f".{fraction:07}" if fraction else "")
+    return ("-" if ticks < 0 else "") + (f"{days}." if days else "") + shown

@@ -1,0 +1,183 @@
+"""The bench: one table of ratios, everything measured side by side in one run. Exits 1 when a budget is missed.
+
+    python -m tests.bench [--quick]
+
+Client CPU only: the simulated hosts run in processes of their own and answer from canned bytes. Every client runs in a
+fresh process; what it imports is not counted. Times of a shared machine are noise: read the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.bench import micro
+
+PEER_THREADS = 32
+
+
+class Budget(NamedTuple):
+    """One row of the table."""
+
+    what: str
+    ours: str
+    peer: str
+    ratio: float | None
+    limit: float | None  # the ratio must not be under it, with `least`; else not over it
+    least: bool = True
+
+    @property
+    def met(self) -> bool:
+        """True where there is no budget, or it is kept."""
+        if self.limit is None or self.ratio is None:
+            return True
+        return self.ratio >= self.limit if self.least else self.ratio <= self.limit
+
+
+@contextlib.contextmanager
+def hosts(objects: int, *, latency: float = 0.0, tls: bool = False, processes: int = 1) -> Iterator[tuple[str, str]]:
+    """Canned hosts in processes of their own: yields their addresses and the CA file."""
+    with tempfile.TemporaryDirectory() as folder:
+        ca = str(Path(folder) / "ca.pem")
+        command = [sys.executable, "-m", "remotejobs.sim.canned", "--port", "0", "--objects", str(objects)]
+        command += ["--latency", str(latency)]
+        if tls:
+            command += ["--ssl", "--ca-file", ca]
+        started = []
+        try:
+            addresses = []
+            for _ in range(processes):
+                process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+                started.append(process)
+                assert process.stdout is not None
+                addresses.append(process.stdout.readline().split()[-1])
+            yield ",".join(addresses), ca
+        finally:
+            for process in started:
+                process.terminate()
+                process.wait()
+                assert process.stdout is not None
+                process.stdout.close()
+
+
+def client(engine: str, count: int, address: str, **options: Any) -> dict[str, Any]:
+    """Run one client in its own process."""
+    command = [sys.executable, "-m", "tests.bench.client", "--engine", engine, "--hosts", str(count)]
+    command += ["--address", address]
+    for name, value in options.items():
+        if value is True:
+            command.append(f"--{name}")
+        elif value not in (None, False):
+            command += [f"--{name}", str(value)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    result: dict[str, Any] = json.loads(done.stdout)
+    if result["completed"] != count:
+        raise SystemExit(f"{engine}: {result['completed']} of {count} hosts completed: {result.get('failure')}")
+    return result
+
+
+def milliseconds(result: dict[str, Any], count: int) -> float:
+    """CPU milliseconds per host."""
+    return float(result["cpu"]) / count * 1000
+
+
+def compare(title: str, limit: float | None, objects: int, counts: list[int], peer_counts: list[int], scheme: str) -> Iterator[Budget]:
+    """Our CPU per host against the peers'."""
+    with hosts(objects, tls=scheme == "https") as (address, ca):
+        options: dict[str, Any] = {"scheme": scheme, "ca": ca if scheme == "https" else None}
+        best: dict[str, float] = {}
+        for count in peer_counts:
+            cost = milliseconds(client("pypsrp", count, address, slots=PEER_THREADS, **options), count)
+            best["pypsrp"] = min(best.get("pypsrp", cost), cost)
+        for count in counts:
+            runs = [milliseconds(client("remotejobs", count, address, slots=256, **options), count) for _ in range(3)]
+            ours = statistics.median(runs)
+            ratio = best["pypsrp"] / ours
+            yield Budget(f"{title}, {count:,} hosts", f"{ours:.2f} ms", f"pypsrp {best['pypsrp']:.1f} ms", ratio, limit)
+
+
+def wall(count: int, slots: int, latency: float, processes: int) -> Budget:
+    """Wall time against the least that the round trips allow."""
+    with hosts(1, latency=latency, processes=processes) as (address, _):
+        result = client("remotejobs", count, address, slots=slots)
+    least = math.ceil(count / slots) * 5 * latency
+    ratio = result["wall"] / least
+    what = f"wall, {count:,} hosts, {slots} slots, {latency * 1000:.0f} ms"
+    return Budget(what, f"{result['wall']:.2f} s", f"5 posts {least:.2f} s", ratio, 1.15, least=False)
+
+
+def memory(count: int, scheme: str, limit: int) -> Budget:
+    """Memory per host with all of them in flight."""
+    with hosts(1, latency=1.0 if scheme == "http" else 3.0, tls=scheme == "https", processes=2) as (address, ca):
+        result = client(
+            "remotejobs", count, address, slots=count, scheme=scheme, memory=True, ca=ca if scheme == "https" else None
+        )
+    each = result["memory"] / count / 1024
+    return Budget(f"memory per host in flight, {scheme}, {count:,}", f"{each:.1f} KB", f"budget {limit} KB", each, limit, least=False)
+
+
+def start_up() -> Iterator[Budget]:
+    """The time to the first byte of the command line."""
+    for words in (["help"], ["hosts", "web[1-3]"]):
+        times = []
+        for _ in range(7):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "remotejobs", *words], stdout=subprocess.DEVNULL, check=True)
+            times.append(time.perf_counter() - began)
+        bare = []
+        for _ in range(7):
+            began = time.perf_counter()
+            subprocess.run([sys.executable, "-c", "pass"], check=True)
+            bare.append(time.perf_counter() - began)
+        ours, python = statistics.median(times) * 1000, statistics.median(bare) * 1000
+        yield Budget(f"start of `remotejob {words[0]}`", f"{ours:.0f} ms", f"python alone {python:.0f} ms", ours, 150, least=False)
+
+
+def rows(quick: bool) -> Iterator[Budget]:
+    """Every measurement, the quick ones first."""
+    counts = [100, 1000] if quick else [100, 1000, 5000]
+    peers = [100] if quick else [100, 1000]
+    yield from start_up()
+    yield from (Budget(*row) for row in micro.rows())
+    yield from compare("CPU per host, http, 1 object", 15, 1, counts, peers, "http")
+    yield from compare("CPU per host, https, 1 object", None, 1, counts[:2], peers[:1], "https")
+    yield from compare("CPU per host, http, 200 objects stored", 50, 200, counts[:2], [100 if not quick else 20], "http")
+    yield wall(1000, 256, 0.2, 1)
+    yield memory(2000 if quick else 5000, "http", 25)
+    yield memory(1000, "https", 100)
+    if not quick:
+        yield wall(15000, 15000, 0.2, 2)._replace(limit=None)
+
+
+def main() -> int:
+    """Print the table; 1 when a budget is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller runs")
+    arguments = parser.parse_args()
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, peers with {PEER_THREADS} threads\n")
+    print("| what | remotejobs | beside | ratio | budget | |")
+    print("| --- | ---: | ---: | ---: | ---: | --- |")
+    missed = 0
+    for row in rows(arguments.quick):
+        ratio = "" if row.ratio is None else f"{row.ratio:.3g}"
+        limit = "" if row.limit is None else f"{'>=' if row.least else '<='} {row.limit:g}"
+        missed += not row.met
+        mark = "" if row.limit is None else "ok" if row.met else "MISSED"
+        print(f"| {row.what} | {row.ours} | {row.peer} | {ratio} | {limit} | {mark} |", flush=True)
+    print(f"\n{missed} budgets missed" if missed else "\nAll budgets met")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

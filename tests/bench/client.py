@@ -1,0 +1,168 @@
+"""One client, one run, in a process of its own: prints its CPU, wall time and memory as JSON.
+
+python -m tests.bench.client --engine remotejobs --hosts 1000 --ports 5985 --scheme http
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+
+def memory() -> int:
+    """Resident bytes of this process now."""
+    if sys.platform == "linux":
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used if sys.platform == "darwin" else used * 1024
+
+
+def remotejobs(args: argparse.Namespace, targets: list[tuple[str, int]]) -> dict[str, Any]:
+    from remotejobs import api, compose
+    from remotejobs.auth.credentials import Credential, Secret
+    from remotejobs.jobs.received import ReceivedRecord
+    from remotejobs.model import JobSpec, ScriptCommand, SessionOption, Target
+
+    assert compose
+    result: dict[str, Any] = {"records": 0, "completed": 0}
+
+    async def sample() -> None:
+        while True:
+            await asyncio.sleep(0.02)
+            result["peak"] = max(result.get("peak", 0), memory())
+
+    async def main() -> None:
+        spec = JobSpec(
+            ScriptCommand("Get-Service"),
+            tuple(Target(f"h{n}", address=host, port=port) for n, (host, port) in enumerate(targets)),
+            throttle_limit=args.slots,
+            authentication="Basic",
+            use_ssl=args.scheme == "https",
+            session_option=SessionOption(
+                allow_unencrypted=True, ca_file=args.ca, skip_cn_check=True, max_connection_retry_count=5
+            ),
+        )
+        sampler = asyncio.create_task(sample()) if args.memory else None
+        job = await api.start(spec, {"": Credential("sim", Secret("sim"))})
+        async for item in job.events():
+            if isinstance(item, ReceivedRecord):
+                result["records"] += 1
+                if args.decode:
+                    assert item.value is not None
+            else:
+                result["completed"] += item.outcome.reason == "Completed"
+                if item.outcome.reason != "Completed":
+                    result["failure"] = item.outcome.message
+        await job.wait()
+        if sampler:
+            sampler.cancel()
+
+    if args.uvloop:
+        import uvloop
+
+        run: Any = uvloop.run
+    else:
+        run = asyncio.run
+    begin = (time.process_time(), time.perf_counter(), memory())
+    run(main())
+    return measured(result, begin)
+
+
+def pypsrp(args: argparse.Namespace, targets: list[tuple[str, int]]) -> dict[str, Any]:
+    import warnings
+
+    from pypsrp.powershell import PowerShell, RunspacePool
+    from pypsrp.wsman import WSMan
+
+    warnings.simplefilter("ignore")
+
+    def one(target: tuple[str, int]) -> int:
+        host, port = target
+        verify: Any = args.ca or False
+        with (
+            WSMan(
+                host,
+                port=port,
+                username="sim",
+                password="sim",
+                auth="basic",
+                ssl=args.scheme == "https",
+                encryption="never",
+                cert_validation=verify,
+                no_proxy=True,
+            ) as wsman,
+            RunspacePool(wsman) as pool,
+        ):
+            shell = PowerShell(pool)
+            shell.add_script("Get-Service")
+            return len(shell.invoke())
+
+    return threaded(args, targets, one)
+
+
+def pywinrm(args: argparse.Namespace, targets: list[tuple[str, int]]) -> dict[str, Any]:
+    from winrm.protocol import Protocol
+
+    def one(target: tuple[str, int]) -> int:
+        host, port = target
+        protocol = Protocol(
+            f"{args.scheme}://{host}:{port}/wsman",
+            transport="basic" if args.scheme == "https" else "plaintext",
+            username="sim",
+            password="sim",
+            server_cert_validation="ignore",
+        )
+        shell = protocol.open_shell()
+        command = protocol.run_command(shell, "echo", ["hello"])
+        out, _, _ = protocol.get_command_output(shell, command)
+        protocol.cleanup_command(shell, command)
+        protocol.close_shell(shell)
+        return len(out) > 0
+
+    return threaded(args, targets, one)
+
+
+def threaded(args: argparse.Namespace, targets: list[tuple[str, int]], one: Any) -> dict[str, Any]:
+    one(targets[0])  # imports and caches of the first use are not what is compared
+    begin = (time.process_time(), time.perf_counter(), memory())
+    with ThreadPoolExecutor(args.slots) as pool:
+        counts = list(pool.map(one, targets))
+    return measured({"records": sum(counts), "completed": sum(c > 0 for c in counts)}, begin)
+
+
+def measured(result: dict[str, Any], begin: tuple[float, float, int]) -> dict[str, Any]:
+    return {
+        **result,
+        "cpu": time.process_time() - begin[0],
+        "wall": time.perf_counter() - begin[1],
+        "memory": max(result.get("peak", 0), memory()) - begin[2],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--engine", choices=["remotejobs", "pypsrp", "pywinrm"], required=True)
+    parser.add_argument("--hosts", type=int, required=True)
+    parser.add_argument("--address", default="127.0.0.1:5985", help="comma list; hosts are spread over it")
+    parser.add_argument("--scheme", default="http")
+    parser.add_argument("--slots", type=int, default=32)
+    parser.add_argument("--ca")
+    parser.add_argument("--decode", action="store_true")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--uvloop", action="store_true")
+    args = parser.parse_args()
+    addresses = [(a.rpartition(":")[0], int(a.rpartition(":")[2])) for a in args.address.split(",")]
+    targets = [addresses[n % len(addresses)] for n in range(args.hosts)]
+    json.dump(globals()[args.engine](args, targets), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

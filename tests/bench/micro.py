@@ -1,0 +1,48 @@
+"""Parts of the engine beside the peers' parts: decoding CLIXML, expanding ranges."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.bench.objects import SERVICE
+
+
+def rows() -> Iterator[tuple[str, str, str, float | None, float | None, bool]]:
+    """Rows of the table: what, ours, beside, ratio, limit, at least."""
+    yield decoding()
+    yield from ranges()
+
+
+def best(work: Callable[[], Any], times: int = 5) -> float:
+    """The quickest of some runs, in CPU seconds."""
+    took = []
+    for _ in range(times):
+        began = time.process_time()
+        work()
+        took.append(time.process_time() - began)
+    return min(took)
+
+
+def decoding() -> tuple[str, str, str, float, float, bool]:
+    from pypsrp.serializer import Serializer
+
+    from remotejobs.wsman.clixml.read import deserialize
+
+    text = SERVICE.decode()
+    count = 200
+    ours = best(lambda: [deserialize(SERVICE) for _ in range(count)])
+    theirs = best(lambda: [Serializer().deserialize(text) for _ in range(count)], 3)
+    what = f"decode CLIXML, objects of {len(SERVICE):,} bytes"
+    return what, f"{count / ours:,.0f}/s", f"pypsrp {count / theirs:,.0f}/s", theirs / ours, 10, True
+
+
+def ranges() -> Iterator[tuple[str, str, str, float, float, bool]]:
+    from remotejobs.targets.ranges import expand, fold
+
+    names = list(expand("web[000001-100000]"))
+    took = best(lambda: list(expand("web[000001-100000]")))
+    yield "expand 100,000 names", f"{took:.2f} s", "budget 1 s", took, 1, False
+    took = best(lambda: fold(names))
+    yield "fold 100,000 names", f"{took:.2f} s", "budget 1 s", took, 1, False

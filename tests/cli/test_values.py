@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from remotejobs.cli.commands import AUTHENTICATION, OUTPUT_FORMAT
+from remotejobs.cli.values import (
+    BOOL,
+    CLOCK,
+    DATETIME,
+    DURATION,
+    INT,
+    INTS,
+    OBJECTS,
+    SCRIPT,
+    SCRIPT_FILE,
+    SESSION_OPTION,
+    SWITCH,
+    TEXT,
+    TEXTS,
+    VERSION,
+    ParameterType,
+)
+from remotejobs.cli.words import Argument, read
+from remotejobs.model import SessionOption
+
+_EVENING = datetime(2026, 1, 31, 18, 30)  # noqa: DTZ001 - local time, as PowerShell reads it
+
+
+def argument(text: str) -> Argument:
+    (word,) = read(["--", text])
+    assert isinstance(word, Argument)
+    return word
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "value"),
+    [
+        (TEXT, "007", "007"),
+        (TEXT, "a,b", "a,b"),
+        (TEXT, "$null", ""),
+        (TEXT, "{0}", "{0}"),
+        (TEXTS, "web[1,2],db", ["web[1,2]", "db"]),
+        (TEXTS, "1e3", ["1e3"]),
+        (TEXTS, "$null", None),
+        (INT, "5.5", 6),
+        (INT, "4.5", 4),
+        (INT, "1kb", 1024),
+        (INT, "'7'", 7),
+        (INT, "$true", 1),
+        (INT, "", 0),
+        (INTS, "1,0x10", [1, 16]),
+        (BOOL, "$false", False),
+        (BOOL, "2", True),
+        (SWITCH, "$true", True),
+        (VERSION, "5.1", (5, 1)),
+        (DATETIME, "2026-01-31T18:30", _EVENING),
+        (DATETIME, "1/31/2026 6:30 PM", _EVENING),
+        (DURATION, "30", 30.0),
+        (DURATION, "1.5", 1.5),
+        (DURATION, "500ms", 0.5),
+        (DURATION, "2m", 120.0),
+        (DURATION, "1H", 3600.0),
+        (DURATION, "0", 0.0),
+        (CLOCK, "off", None),
+        (CLOCK, "0", None),
+        (CLOCK, "90s", 90.0),
+        (SCRIPT, "Get-Service a,b", "Get-Service a,b"),
+        (SCRIPT, "1,2", "1,2"),
+        (SCRIPT, "{ 1 }", " 1 "),
+        (SCRIPT, "'x'", "'x'"),
+        (OBJECTS, "1,a,$true,$null,'5',2.5", [1, "a", True, None, "5", 2.5]),
+        (OBJECTS, "Hello, world", ["Hello, world"]),
+        (OBJECTS, '{"a":1,"b":[2,3]}', ['{"a":1,"b":[2,3]}']),
+        (OBJECTS, "$null", None),
+        (AUTHENTICATION, "BASIC", "Basic"),
+        (AUTHENTICATION, "Negotiate", "Negotiate"),
+        (AUTHENTICATION, "negotiatew", "NegotiateWithImplicitCredential"),
+        (AUTHENTICATION, "6", "Kerberos"),
+        (OUTPUT_FORMAT, "jsonl", "Jsonl"),
+        (OUTPUT_FORMAT, "json", "Json"),
+    ],
+)
+def test_conversion(type_: ParameterType, text: str, value: Any) -> None:
+    result = type_.convert(argument(text))
+    assert result == value
+    assert type(result) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "sentence"),
+    [
+        (
+            INT,
+            "abc",
+            (
+                'Cannot convert value "abc" to type "System.Int32". Error: "The input string \'abc\' was not in a correct'
+                ' format."'
+            ),
+        ),
+        (
+            INT,
+            "3gb",
+            (
+                'Cannot convert value "3gb" to type "System.Int32". Error: "Value was either too large or too small for an'
+                ' Int32."'
+            ),
+        ),
+        (INT, "1,2", 'Cannot convert the "System.Object[]" value of type "System.Object[]" to type "System.Int32".'),
+        (
+            TEXTS,
+            "{ 1 }",
+            (
+                'Cannot convert the " 1 " value of type "System.Management.Automation.ScriptBlock" to type'
+                ' "System.String[]".'
+            ),
+        ),
+        (
+            SWITCH,
+            "1",
+            f'Cannot convert the "1" value of type "System.Int32" to type "{SWITCH.name}".',
+        ),
+        (
+            SWITCH,
+            "true",
+            (
+                f'Cannot convert value "System.String" to type "{SWITCH.name}". Boolean'
+                " parameters accept only Boolean values and numbers, such as $True, $False, 1 or 0."
+            ),
+        ),
+        (
+            BOOL,
+            "false",
+            (
+                'Cannot convert value "System.String" to type "System.Boolean". Boolean parameters accept only Boolean'
+                " values and numbers, such as $True, $False, 1 or 0."
+            ),
+        ),
+        (
+            VERSION,
+            "5",
+            (
+                'Cannot convert value "5" to type "System.Version". Error: "Version string portion was too short or too'
+                " long. (Parameter 'input')\""
+            ),
+        ),
+        (
+            AUTHENTICATION,
+            "Bogus",
+            (
+                f'Cannot convert value "Bogus" to type "{AUTHENTICATION.name}". Error: "Unable to match the identifier name'
+                " Bogus to a valid enumerator name. Specify one of the following enumerator names and try again:\nDefault, Basic, Negotiate, NegotiateWithImplicitCredential, Credssp,"
+                ' Digest, Kerberos"'
+            ),
+        ),
+    ],
+)
+def test_sentences_of_powershell(type_: ParameterType, text: str, sentence: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        type_.convert(argument(text))
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "part"),
+    [
+        (VERSION, "5.x", "correct format"),
+        (VERSION, "1.²", "correct format"),
+        (DATETIME, "notadate", "The string 'notadate' was not recognized as a valid DateTime."),
+        (DURATION, "-1", "500ms, 2m"),
+        (DURATION, "nan", "500ms, 2m"),
+        (DURATION, "1e300d", "500ms, 2m"),
+        (CLOCK, "never", "500ms, 2m"),
+        (AUTHENTICATION, "n", "too similar or identical to the following enumerator names: Negotiate, Negotiate"),
+        (AUTHENTICATION, "99", "The possible enumeration values are"),
+        (AUTHENTICATION, "Basic,Kerberos", "The possible enumeration values are"),
+        (AUTHENTICATION, "$null", "Cannot convert null to type"),
+        (AUTHENTICATION, "", "Unable to match"),
+        (SESSION_OPTION, "SkipCACheque", "Did you mean SkipCACheck?"),
+        (SESSION_OPTION, "xyz=1", "Known are OperationTimeout,"),
+        (SESSION_OPTION, "CAFile", "CAFile=<string>"),
+        (SESSION_OPTION, "OperationTimeout=", "OperationTimeout=<seconds>"),
+        (SESSION_OPTION, "OperationTimeout=x", "'OperationTimeout': Cannot convert"),
+        (SESSION_OPTION, "OperationTimeout=0", "cannot be 0"),
+        (SESSION_OPTION, "MaxConnectionRetryCount=-1", "cannot be -1"),
+        (SESSION_OPTION, "SkipCNCheck=maybe", "Boolean"),
+        (SESSION_OPTION, "IdleTimeout=59", "at least 60 seconds"),
+        (SESSION_OPTION, "CAFile=a,cafile=b", "given twice"),
+    ],
+)
+def test_refusals(type_: ParameterType, text: str, part: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        type_.convert(argument(text))
+    assert part in str(caught.value)
+
+
+def test_session_options() -> None:
+    text = "skipcacheck, SkipCNCheck=true,AllowUnencrypted=$false,CAFile=C:\\my certs\\ca.pem,OperationTimeout=500ms"
+    assert SESSION_OPTION.convert(argument(text)) == SessionOption(
+        skip_ca_check=True, skip_cn_check=True, ca_file="C:\\my certs\\ca.pem", operation_timeout=0.5
+    )
+    assert SESSION_OPTION.convert(argument("MaximumReceivedObjectSize=10mb,IdleTimeout=1h")) == SessionOption(
+        maximum_received_object_size=10 << 20, idle_timeout=3600.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "exact"),
+    [
+        (TEXT, "web01", True),
+        (TEXT, "5", False),
+        (TEXT, "'5'", True),
+        (TEXT, "{ 1 }", False),
+        (TEXT, "a,b", False),
+        (TEXTS, "a,b", True),
+        (TEXTS, "a,1", False),
+        (INT, "5", True),
+        (INT, "5.5", False),
+        (INT, "3000000000", False),
+        (INTS, "1,2", True),
+        (INTS, "1,a", False),
+        (SWITCH, "$true", True),
+        (AUTHENTICATION, "Basic", False),
+        (SCRIPT, "Get-Date", True),
+        (SCRIPT, "deploy.ps1", False),
+        (SCRIPT, "& ./deploy.ps1", True),
+        (SCRIPT, "{ deploy.ps1 }", True),
+        (SCRIPT_FILE, "deploy.PS1", True),
+        (SCRIPT_FILE, "Get-Date", False),
+    ],
+)
+def test_what_binds_without_a_conversion(type_: ParameterType, text: str, *, exact: bool) -> None:
+    assert type_.exact(argument(text)) is exact

@@ -1,0 +1,56 @@
+"""Output objects of recorded conversations, decoded as the product decodes them. Used by tests of views only."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from remotejobs.wsman.clixml.read import deserialize
+from remotejobs.wsman.clixml.values import PSObject
+from remotejobs.wsman.psrp.fragments import Defragmenter
+from remotejobs.wsman.psrp.messages import MessageType, read_message
+
+_DATA = re.compile(r"<Data Stream='[^']*' PSGuid='([^']*)'\s*>([^<]*)</Data>")
+_GUID = re.compile(r"RunspaceId=([0-9a-f-]{36})|\"RunspaceId\":\"([0-9a-f-]{36})\"")
+
+
+def messages(wire: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield type and data of every message that the server of one recording sent."""
+    streams: dict[tuple[Any, str], Defragmenter] = {}
+    for line in wire.read_text("utf-8").splitlines():
+        packet = json.loads(line)
+        match = _DATA.search(packet.get("line") or "") if packet["dir"] == "s2c" else None
+        if match:
+            stream = streams.setdefault((packet["conn"], match[1]), Defragmenter(1 << 30))
+            for _, blob in stream.feed(base64.b64decode(match[2])):
+                yield read_message(blob)
+
+
+def raw_records(wire: Path, kind: MessageType) -> list[bytes]:
+    """Return the CLIXML of every record of one kind."""
+    return [data for type_, data in messages(wire) if type_ == kind]
+
+
+def shown_outputs(case: Path) -> Iterator[tuple[Any, str]]:
+    """Yield each output object of a recorded case with what PowerShell displayed for it at width 100."""
+    job = json.loads(case.read_text("utf-8")).get("job")
+    wire = case.with_suffix(".wire.jsonl")
+    if not isinstance(job, dict) or not wire.exists() or len(job.get("children") or ()) != 1:
+        return
+    child = job["children"][0]
+    values = [deserialize(raw) for raw in raw_records(wire, MessageType.PIPELINE_OUTPUT)]
+    values = [value for value in values if value is not None]
+    if len(values) != len(child["output"]):
+        return
+    for value, recorded in zip(values, child["output"], strict=True):
+        guid = _GUID.search(f"{recorded.get('to_string')} {recorded.get('json')} {recorded['display']}")
+        shown = re.search(r"RunspaceId +: ([0-9a-f-]{36})|^([0-9a-f-]{36})", recorded["display"], re.MULTILINE)
+        found = next((each for match in (guid, shown) if match for each in match.groups() if each), str(uuid.UUID(int=0)))
+        if isinstance(value, PSObject):
+            value.set_origin(child["location"], uuid.UUID(found), show=child["location"] != "localhost")
+        yield value, recorded["display"]
