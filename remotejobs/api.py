@@ -140,7 +140,7 @@ def read_script(path: Path) -> str:
             error_id="System.ArgumentException",
         )
     try:
-        text = path.read_text(encoding="utf-8-sig", newline="")
+        text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
         raise UsageError(f"Cannot find path '{path}' because it does not exist.", error_id="PathNotFound") from None
     except (OSError, UnicodeDecodeError) as error:

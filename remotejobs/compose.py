@@ -6,7 +6,6 @@ Knows everybody. Nobody but the API and the CLI may know it.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping
 
 from remotejobs.auth import tokens
@@ -99,7 +98,7 @@ def _connector(spec: JobSpec, credentials: Mapping[str, Credential]) -> Callable
         tokens.refuse_clear_text(mechanism, spec.endpoint(target), spec.session_option.allow_unencrypted)
         tokens.context(mechanism, _credential(spec, target, credentials))
     encrypted = any(spec.endpoint(target).ssl for target in spec.targets)
-    tls: ssl.SSLContext | None = client_context(spec.session_option) if encrypted else None
+    tls = client_context(spec.session_option) if encrypted else None
     names, limits = Names(), spec.limits
 
     def connect(target: Target) -> Transport:

@@ -12,7 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "remotejobs"
 # From the top. A line's parts may not import each other, except within one part.
 LAYERS = [
-    {"__main__", "cli"},
+    {"__main__"},
+    {"cli"},
     {"sync"},
     {"api"},
     {"compose"},

@@ -8,6 +8,7 @@ promise to the ledger before the ledger has it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
@@ -26,16 +27,15 @@ from remotejobs.errors import (
 from remotejobs.model import JobSpec, Outcome, Record, Stream, Target
 from remotejobs.ports import ChildLedger, ChildTask, Clock, Control, Phase, Transport
 from remotejobs.session.exchange import AnswerLostError, ask
-from remotejobs.session.outcomes import ended_by
+from remotejobs.session.outcomes import ended_by, failure_of, timed_out
 from remotejobs.states import EndReason
 from remotejobs.wsman import shells
-from remotejobs.wsman.clixml.read import deserialize
-from remotejobs.wsman.clixml.values import PSObject
 from remotejobs.wsman.envelopes import LARGE_ENVELOPE_SIZE, POWERSHELL, Element, Request, Requests
 from remotejobs.wsman.faults import Means, meaning
 from remotejobs.wsman.psrp.messages import PROTOCOL_VERSION
 from remotejobs.wsman.psrp.runspace import PipelineState, PoolState, RecordData, Runspace
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _GRACE = 30.0  # seconds past OperationTimeout after which an answer counts as lost
 _EMPTY_PAUSE = 0.5  # seconds between empty answers of a host that does not hold the request as it should
@@ -120,6 +120,7 @@ class Conversation:
         try:
             self._control.on_stop(self._stop)
             await self._within(self._transport.open(), "connect")
+            self._note("connected to %s", self._job.spec.endpoint(self._target).url)
             await self._control.enter(Phase.AUTHENTICATE)
             await self._open()
             await self._start()
@@ -180,12 +181,14 @@ class Conversation:
         self.phase = Phase.OPEN
         await self._control.enter(Phase.OPEN)
         shell.created(answer)
+        self._note("shell %s", shell.shell_id)
         limit = self._job.spec.clocks.open
         due = None if limit is None else self._clock.monotonic() + limit
         for packet in packets[1:]:
             await self._within(ask(self._transport, shell.send(packet, None)), "open", due)
-        while runspace.pool_state is not PoolState.Opened:
+        while runspace.pool_state != PoolState.Opened:
             await self._poll_pool(due)
+        self._note("runspace opened, protocol %s", runspace.version)
         if runspace.version != "2.1":
             shell.resize(LARGE_ENVELOPE_SIZE)
 
@@ -204,7 +207,7 @@ class Conversation:
         await self._pause(len(received.data))
         for reply in _taken(runspace.replies):
             await self._within(ask(self._transport, shell.send(reply, None, "pr")), "open", due)
-        if runspace.pool_state in (PoolState.Broken, PoolState.Closed) or received.done:
+        if runspace.closed or received.done:
             raise ProtocolError(
                 "The host could not open a runspace"
                 + (f": {runspace.pool_reason}" if runspace.pool_reason else " and did not say why.")
@@ -226,8 +229,8 @@ class Conversation:
             await self._send(packet)
         self.phase = Phase.STARTED
         await self._ledger.started(shell.shell_id, self._command_id)
-        if self._control.stop_requested:
-            self._stop()
+        self._note("command %s started", self._command_id)
+        self._control.on_stop(self._stop)  # one that came meanwhile counts now
 
     async def _command(self, request: Request, *, alone: bool) -> Element | None:
         """Post Command. None where the answer was lost and Receive will tell whether the host has it."""
@@ -283,6 +286,7 @@ class Conversation:
             self._losses = 0
             records = [record for data in received.data for record in runspace.feed_pipeline(data)]
             if records:
+                self._note("%d records", len(records))
                 await self._append(records)
                 if silence is not None:
                     due = clock.monotonic() + silence
@@ -324,7 +328,7 @@ class Conversation:
         if state is PipelineState.Completed:
             return Outcome(EndReason.Completed, error_count=self._errors, details=details)
         if state is PipelineState.Failed:
-            message, error_id = _failure(runspace.failure)
+            message, error_id = failure_of(runspace.failure)
             return Outcome(
                 EndReason.CommandFailed,
                 message,
@@ -349,6 +353,7 @@ class Conversation:
 
     async def _signal_stop(self) -> None:
         """Signal past the pending Receive on a second connection; when the time for it is over, end the Receive too."""
+        self._note("stopping")
         limit = self._option.cancel_timeout
         due = self._clock.monotonic() + limit
         second = self._job.connect(self._target)
@@ -387,6 +392,7 @@ class Conversation:
             AnswerLostError: It cannot be done.
         """
         tries = self._option.max_connection_retry_count
+        self._note("connection lost: %s", error.message)
         for delay in _delays(tries - self._losses):
             self._losses += 1
             self._transport.close()
@@ -405,6 +411,7 @@ class Conversation:
         raise AnswerLostError(f"The connection was lost and {tries} tries did not bring it back: {error.message}")
 
     async def _delete(self) -> None:
+        self._note("deleting the shell")
         request = self._shell.delete()
         try:
             await ask(self._transport, request)
@@ -432,42 +439,18 @@ class Conversation:
             async with self._clock.timeout(max(left, 0.0)):
                 return await work
         except TimeoutError:
-            raise _timed_out(clock, self._job.spec) from None
+            raise timed_out(clock, self._job.spec.clocks) from None
+
+    def _note(self, text: str, *values: object) -> None:
+        """Log a step: ids, sizes and states, never bodies."""
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug(f"[%s] {text}", self._target.name, *values)
 
     async def _pause(self, streams: int) -> None:
         """Slow down for a host that answers at once with nothing, as none should and a hostile one would."""
         self._quiet = 0 if streams else self._quiet + 1
         if self._quiet > 3:
             await self._clock.sleep(_EMPTY_PAUSE)
-
-
-def _timed_out(clock: str, spec: JobSpec) -> TimedOutError:
-    seconds = getattr(spec.clocks, clock, None)
-    what = {
-        "connect": "No connection within {} s (-ConnectTimeout)",
-        "authenticate": "The host did not answer the first authenticated request within {} s (-AuthTimeout)",
-        "open": "The host did not open a runspace within {} s",
-        "silence": "No record came for {} s (-SilenceTimeout); the script is being ended",
-        "total": "Not done within {} s (-Timeout); the script is being ended",
-        "deadline": "The job's deadline of {} s has passed",
-    }.get(clock, "No answer within {} s")
-    return TimedOutError(
-        what.format(f"{seconds:g}" if seconds is not None else "its time") + ".", clock=clock, seconds=seconds
-    )
-
-
-def _failure(data: bytes | None) -> tuple[str, str]:
-    """The message and the error id of a pipeline that failed."""
-    from remotejobs.wsman.clixml.records import ErrorRecord, from_clixml
-
-    try:
-        value = deserialize(data) if data else None
-        record = from_clixml(Stream.Error, value.get("ExceptionAsErrorRecord")) if isinstance(value, PSObject) else None
-    except ProtocolError as error:
-        return f"The script failed; its error record cannot be read: {error.message}", ""
-    if not isinstance(record, ErrorRecord):
-        return "The script failed; the host did not say why.", ""
-    return record.message or "The script failed; the host did not say why.", record.fully_qualified_error_id or ""
 
 
 def _delays(count: int) -> Iterator[float]:

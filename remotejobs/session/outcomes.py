@@ -10,12 +10,16 @@ from remotejobs.errors import (
     AuthenticationError,
     FaultError,
     LimitError,
+    ProtocolError,
     RemoteJobsError,
     TimedOutError,
 )
-from remotejobs.model import Outcome
+from remotejobs.model import Clocks, Outcome, Stream
 from remotejobs.ports import Phase
 from remotejobs.states import EndReason
+from remotejobs.wsman.clixml.read import deserialize
+from remotejobs.wsman.clixml.records import ErrorRecord, from_clixml
+from remotejobs.wsman.clixml.values import PSObject
 from remotejobs.wsman.faults import Means, meaning
 
 _CLOCKS = {
@@ -71,3 +75,31 @@ def _error_id(error: RemoteJobsError, reason: EndReason) -> str:
     if reason is EndReason.NotStartedGuard:
         return error.error_id
     return f"{error.error_id},PSSessionStateBroken" if error.error_id else "PSSessionStateBroken"
+
+
+def timed_out(clock: str, clocks: Clocks) -> TimedOutError:
+    """The error for a clock that ran out."""
+    seconds = getattr(clocks, clock, None)
+    what = {
+        "connect": "No connection within {} s (-ConnectTimeout)",
+        "authenticate": "The host did not answer the first authenticated request within {} s (-AuthTimeout)",
+        "open": "The host did not open a runspace within {} s",
+        "silence": "No record came for {} s (-SilenceTimeout); the script is being ended",
+        "total": "Not done within {} s (-Timeout); the script is being ended",
+        "deadline": "The job's deadline of {} s has passed",
+    }.get(clock, "No answer within {} s")
+    return TimedOutError(
+        what.format(f"{seconds:g}" if seconds is not None else "its time") + ".", clock=clock, seconds=seconds
+    )
+
+
+def failure_of(data: bytes | None) -> tuple[str, str]:
+    """The message and the error id of a pipeline that failed."""
+    try:
+        value = deserialize(data) if data else None
+        record = from_clixml(Stream.Error, value.get("ExceptionAsErrorRecord")) if isinstance(value, PSObject) else None
+    except ProtocolError as error:
+        return f"The script failed; its error record cannot be read: {error.message}", ""
+    if not isinstance(record, ErrorRecord):
+        return "The script failed; the host did not say why.", ""
+    return record.message or "The script failed; the host did not say why.", record.fully_qualified_error_id or ""

@@ -5,9 +5,13 @@ Knows conversations. Must not know throttles or stores.
 
 from __future__ import annotations
 
+import logging
+
 from remotejobs.errors import RemoteJobsError
 from remotejobs.ports import Attempt, ChildLedger, ChildTask, Clock, Control
 from remotejobs.session.conversation import Conversation, PreparedJob
+
+_log = logging.getLogger(__name__)
 
 
 class PsrpRunner:
@@ -26,10 +30,12 @@ class PsrpRunner:
         """Make one attempt. Never raises a RemoteJobsError: the attempt holds it."""
         conversation = Conversation(self._job, child, ledger, control, self._clock)
         try:
-            outcome = await conversation.run()
+            attempt = Attempt(conversation.phase, await conversation.run(), None, conversation)
         except RemoteJobsError as error:
-            return Attempt(conversation.phase, conversation.outcome_of(error), error, conversation)
-        return Attempt(conversation.phase, outcome, None, conversation)
+            attempt = Attempt(conversation.phase, conversation.outcome_of(error), error, conversation)
+        attempt.phase = conversation.phase
+        _log.debug("[%s] %s in %s: %s", child.target.name, attempt.outcome.reason, attempt.phase.name, attempt.error)
+        return attempt
 
     async def cleanup(self, attempt: Attempt) -> None:
         """Delete the shell and drop the connection; bounded, never raises."""

@@ -84,9 +84,8 @@ class AnswerReader:
         except HttpParserUpgrade:
             self._fault = self._fault or self._upgraded()
         except HttpParserError as error:
-            if not self._complete:
+            if not self._complete:  # else it is about what came after the answer
                 raise self._fault or self._not_http(error, bytes(data)) from None
-            self.reusable = False  # bytes after the answer
         if self._fault is not None:
             raise self._fault
         # What is not body is heads, chunk sizes and trailers. A byte of body may bring one of these, so that small

@@ -52,14 +52,9 @@ def shown(data: bytes) -> str:
     return ascii(data[:_SHOWN_BYTES].decode("latin-1")) + ("..." if len(data) > _SHOWN_BYTES else "")
 
 
-def is_ours(error: OSError) -> bool:
-    """True where this computer is out of descriptors: another address does not help."""
-    return error.errno in (errno.EMFILE, errno.ENFILE)
-
-
 def not_connected(place: str, error: OSError) -> UnreachableError:
     """The host could not be connected to, or this computer could not begin to."""
-    if is_ours(error):
+    if error.errno in (errno.EMFILE, errno.ENFILE):
         return UnreachableError(
             f"{place} was not tried: this process has no free descriptor for another connection{_descriptor_limit()}. "
             "Lower -ThrottleLimit, or raise the limit (ulimit -n).",

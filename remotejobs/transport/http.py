@@ -245,7 +245,6 @@ class HttpTransport(asyncio.BufferedProtocol):
         self._flush(tls)
         if complete and not self._shaken.done():
             self._shaken.set_result(None)
-            self._unseal(tls, b"")  # what came in the same block
 
     def _unseal(self, tls: TlsLayer, data: bytes | memoryview) -> None:
         try:

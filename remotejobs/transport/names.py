@@ -139,10 +139,10 @@ class Names:
         self._grow(loop)
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The life of a thread: one waiting name after the other, until none waits or there are too many threads."""
+        """The life of a thread: one waiting name after the other, until none waits."""
         while True:
             with self._lock:
-                if not self._waiting or self._threads > self._allowed:
+                if not self._waiting:
                     self._threads -= 1
                     return
                 host = self._waiting.popleft()

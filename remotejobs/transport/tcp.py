@@ -10,7 +10,7 @@ import socket
 from collections.abc import Sequence
 
 from remotejobs.errors import UnreachableError
-from remotejobs.transport.failures import is_ours, not_connected
+from remotejobs.transport.failures import not_connected
 from remotejobs.transport.names import Address
 
 # A host that loses its power while we wait for it says nothing: ask after a minute, give up a minute later.
@@ -41,8 +41,6 @@ async def connect(place: str, addresses: Sequence[Address], *, patience: float =
         except OSError as error:  # TimeoutError is one
             ip = address.sockaddr[0]
             failure = failure or not_connected(place if ip in place else f"{place} ({ip})", error)
-            if is_ours(error):
-                break
     assert failure is not None
     raise failure
 

@@ -158,7 +158,7 @@ def _message(element: etree._Element) -> str:
         return ""
     provider = message.find(f"{_FAULT}ProviderFault")
     if provider is not None and provider.find(f"{_FAULT}WSManFault") is None:
-        return _clean("".join(provider.itertext())) or _clean(message.text)
+        return _clean("".join([str(text) for text in provider.itertext()])) or _clean(message.text)
     return _clean(message.text)
 
 

@@ -94,8 +94,11 @@ def test_the_file_behind_a_link_is_what_counts(tmp_path: Path) -> None:
     path = password_file(tmp_path, b"x", 0o644)
     link = tmp_path / "link"
     link.symlink_to(path)
+    assert link.lstat().st_mode & 0o077
     with pytest.raises(ConfigurationError):
         secret_from_file(str(link))
+    Path(path).chmod(0o600)
+    assert secret_from_file(str(link)).reveal() == "x"
 
 
 @pytest.mark.parametrize(

@@ -89,78 +89,49 @@ def test_conversion(type_: ParameterType, text: str, value: Any) -> None:
     assert type(result) is type(value)
 
 
+_NO_BOOL = "Boolean parameters accept only Boolean values and numbers, such as $True, $False, 1 or 0."
+_NO_VERSION = "Version string portion was too short or too long. (Parameter 'input')"
+_NO_MEMBER = (
+    "Unable to match the identifier name Bogus to a valid enumerator name. Specify one of the following enumerator"
+    " names and try again:\nDefault, Basic, Negotiate, NegotiateWithImplicitCredential, Credssp, Digest, Kerberos"
+)
+
+
 @pytest.mark.parametrize(
-    ("type_", "text", "sentence"),
+    ("type_", "text", "reason"),
     [
-        (
-            INT,
-            "abc",
-            (
-                'Cannot convert value "abc" to type "System.Int32". Error: "The input string \'abc\' was not in a correct'
-                ' format."'
-            ),
-        ),
-        (
-            INT,
-            "3gb",
-            (
-                'Cannot convert value "3gb" to type "System.Int32". Error: "Value was either too large or too small for an'
-                ' Int32."'
-            ),
-        ),
-        (INT, "1,2", 'Cannot convert the "System.Object[]" value of type "System.Object[]" to type "System.Int32".'),
-        (
-            TEXTS,
-            "{ 1 }",
-            (
-                'Cannot convert the " 1 " value of type "System.Management.Automation.ScriptBlock" to type'
-                ' "System.String[]".'
-            ),
-        ),
-        (
-            SWITCH,
-            "1",
-            f'Cannot convert the "1" value of type "System.Int32" to type "{SWITCH.name}".',
-        ),
-        (
-            SWITCH,
-            "true",
-            (
-                f'Cannot convert value "System.String" to type "{SWITCH.name}". Boolean'
-                " parameters accept only Boolean values and numbers, such as $True, $False, 1 or 0."
-            ),
-        ),
-        (
-            BOOL,
-            "false",
-            (
-                'Cannot convert value "System.String" to type "System.Boolean". Boolean parameters accept only Boolean'
-                " values and numbers, such as $True, $False, 1 or 0."
-            ),
-        ),
-        (
-            VERSION,
-            "5",
-            (
-                'Cannot convert value "5" to type "System.Version". Error: "Version string portion was too short or too'
-                " long. (Parameter 'input')\""
-            ),
-        ),
-        (
-            AUTHENTICATION,
-            "Bogus",
-            (
-                f'Cannot convert value "Bogus" to type "{AUTHENTICATION.name}". Error: "Unable to match the identifier name'
-                " Bogus to a valid enumerator name. Specify one of the following enumerator names and try again:\nDefault, Basic, Negotiate, NegotiateWithImplicitCredential, Credssp,"
-                ' Digest, Kerberos"'
-            ),
-        ),
+        (INT, "abc", "The input string 'abc' was not in a correct format."),
+        (INT, "3gb", "Value was either too large or too small for an Int32."),
+        (VERSION, "5", _NO_VERSION),
+        (AUTHENTICATION, "Bogus", _NO_MEMBER),
     ],
 )
-def test_sentences_of_powershell(type_: ParameterType, text: str, sentence: str) -> None:
+def test_values_that_powershell_cannot_read(type_: ParameterType, text: str, reason: str) -> None:
     with pytest.raises(ValueError) as caught:
         type_.convert(argument(text))
-    assert str(caught.value) == sentence
+    assert str(caught.value) == f'Cannot convert value "{text}" to type "{type_.name}". Error: "{reason}"'
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "value", "kind"),
+    [
+        (INT, "1,2", "System.Object[]", "System.Object[]"),
+        (TEXTS, "{ 1 }", " 1 ", "System.Management.Automation.ScriptBlock"),
+        (SWITCH, "1", "1", "System.Int32"),
+        (SWITCH, "2.5", "2.5", "System.Double"),
+    ],
+)
+def test_values_that_powershell_does_not_convert(type_: ParameterType, text: str, value: str, kind: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        type_.convert(argument(text))
+    assert str(caught.value) == f'Cannot convert the "{value}" value of type "{kind}" to type "{type_.name}".'
+
+
+@pytest.mark.parametrize("type_", [BOOL, SWITCH])
+def test_a_word_is_no_bool(type_: ParameterType) -> None:
+    with pytest.raises(ValueError) as caught:
+        type_.convert(argument("true"))
+    assert str(caught.value) == f'Cannot convert value "System.String" to type "{type_.name}". {_NO_BOOL}'
 
 
 @pytest.mark.parametrize(

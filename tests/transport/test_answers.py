@@ -38,9 +38,9 @@ ANSWERS: dict[str, tuple[bytes, Reply, bool]] = {
         Reply(200, b"a"),
         True,
     ),
-    "chunk of one byte each": (
-        OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nz\r\n" * 300 + b"0\r\n\r\n",
-        Reply(200, b"z" * 300),
+    "many small chunks": (
+        OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"5\r\nsmall\r\n" * 900 + b"0\r\n\r\n",
+        Reply(200, b"small" * 900),
         True,
     ),
     "challenges": (

@@ -128,7 +128,7 @@ def test_never_more_threads_than_the_most(resolver: Resolver) -> None:
     async def main() -> None:
         names = Names(resolver, threads=1, most=4, patience=0.001)
         waiting = [asyncio.ensure_future(names.addresses(f"dead{n}", 1)) for n in range(12)]
-        while resolver.at_once < 4:
+        while resolver.at_once < 4 or names._turn < 30:
             await asyncio.sleep(0)
         waiting.append(asyncio.ensure_future(names.addresses("web01", 1)))
         await settled()
@@ -137,6 +137,26 @@ def test_never_more_threads_than_the_most(resolver: Resolver) -> None:
         assert resolver.most_at_once == 4
 
     run(main())
+
+
+def test_no_more_threads_than_names(monkeypatch: pytest.MonkeyPatch, resolver: Resolver) -> None:
+    start, started = threading.Thread.start, []
+
+    def counted(self: threading.Thread) -> None:
+        started.append(self)
+        start(self)
+
+    async def main() -> None:
+        monkeypatch.setattr(threading.Thread, "start", counted)
+        names = Names(resolver)
+        waiting = [asyncio.ensure_future(names.addresses(f"dead{n}", 1)) for n in range(10)]
+        while resolver.at_once < 10:
+            await asyncio.sleep(0)
+        resolver.release()
+        await asyncio.gather(*waiting)
+
+    run(main())
+    assert len(started) == 10
 
 
 def test_unknown_name() -> None:

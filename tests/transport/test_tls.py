@@ -20,7 +20,7 @@ from remotejobs.ports import Lost, NotSent, Reply
 from remotejobs.transport.http import HttpTransport
 from remotejobs.transport.names import Names
 from remotejobs.transport.tls import ClientContext, TlsLayer, client_context
-from tests.transport.loopback import Handler, answer, connected, echo, read_request, run, serving
+from tests.transport.loopback import Handler, answer, connected, echo, run, serving
 
 CA, OTHER_CA = trustme.CA(), trustme.CA()
 SKIP_ALL = SessionOption(skip_ca_check=True, skip_cn_check=True)
@@ -317,14 +317,30 @@ class Peer:
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
 
     async def serve(
-        self, data: bytes, context: ClientContext | None = None, *, close_notify: bool = True, then: bytes = b""
+        self,
+        data: bytes,
+        context: ClientContext | None = None,
+        *,
+        asks: bool = False,
+        close_notify: bool = True,
+        then: bytes = b"",
     ) -> Reply | NotSent | Lost:
-        """Post to this server, which answers `data`, ends TLS in order or not, and sends `then` as it is."""
+        """Post to this server, which asks for a certificate or not, answers `data`, ends TLS in order or not, and sends
+        `then` as it is.
+        """
 
         async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 await self._until_done(self.tls.do_handshake, reader, writer)
                 await self._until_done(self.tls.read, reader, writer)
+                if asks:  # as http.sys does in TLS 1.3
+                    self.tls.verify_client_post_handshake()
+                    self.tls.do_handshake()
+                    while self.tls.getpeercert(True) is None:
+                        writer.write(self.outgoing.read())
+                        self.incoming.write(await reader.read(100_000))
+                        with contextlib.suppress(ssl.SSLWantReadError):
+                            self.tls.read()
                 self.tls.write(data)
                 if close_notify:
                     self.tls.unwrap()
@@ -409,34 +425,16 @@ def test_client_certificate_that_is_missing() -> None:
     assert "certificate required" in result.error.message
 
 
-def test_client_certificate_that_is_asked_for_later(tmp_path: Path) -> None:
+def test_client_certificate_that_is_asked_for_before_the_answer(tmp_path: Path) -> None:
+    server = server_context()
+    server.verify_mode = ssl.CERT_OPTIONAL
+    server.post_handshake_auth = True
+    CA.configure_trust(server)
     option = client_pair(tmp_path)
-    seen: list[object] = []
-
-    async def main() -> None:
-        server = server_context()
-        server.verify_mode = ssl.CERT_OPTIONAL
-        server.post_handshake_auth = True
-        CA.configure_trust(server)
-
-        async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            tls = writer.get_extra_info("ssl_object")
-            await read_request(reader)
-            seen.append(tls.getpeercert(True))
-            tls.verify_client_post_handshake()
-            writer.write(answer(b"one"))
-            await read_request(reader)
-            seen.append(tls.getpeercert(True))
-            writer.write(answer(b"two"))
-            await reader.read()
-
-        async with serving(handler, server) as endpoint, connected(endpoint, tls=client_context(option)) as transport:
-            assert await transport.post(b"x") == Reply(200, b"one")
-            assert await transport.post(b"x") == Reply(200, b"two")
-
-    run(main())
+    peer = Peer(server)
+    assert run(peer.serve(answer(b"hello"), client_context(option), asks=True)) == Reply(200, b"hello")
     assert option.certificate_file is not None
-    assert seen == [None, ssl.PEM_cert_to_DER_cert(Path(option.certificate_file).read_text())]
+    assert peer.tls.getpeercert(True) == ssl.PEM_cert_to_DER_cert(Path(option.certificate_file).read_text())
 
 
 def test_encrypted_key_is_refused_without_a_question(tmp_path: Path) -> None:

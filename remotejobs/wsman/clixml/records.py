@@ -110,7 +110,7 @@ class ErrorRecord:
 
     @property
     def category_info(self) -> str:
-        """CategoryInfo's text: `ObjectNotFound: (C:\\x:String) [Get-Item], ItemNotFoundException`."""
+        """CategoryInfo as one line: `ObjectNotFound: (/nope:String) [Get-Item], ItemNotFoundException`."""
         made = f"{self.category}: ({self.target_name}:{self.target_type}) [{self.activity}], {self.reason}"
         return self.category_message or made
 

@@ -179,6 +179,11 @@ class Runspace:
         return records
 
     @property
+    def closed(self) -> bool:
+        """True when the pool has come to its end, in order or not."""
+        return self.pool_state in (PoolState.Closing, PoolState.Closed, PoolState.Broken)
+
+    @property
     def cut_short(self) -> bool:
         """True while a message of the pipeline has begun and not ended."""
         return self._pipe.incomplete

@@ -1,0 +1,225 @@
+"""Values as JSON, as PowerShell 7's ConvertTo-Json gives it (JsonObject.cs; written by Newtonsoft.Json).
+
+Knows how a value becomes JSON. Must not know records, jobs or where the text goes. Three things differ on purpose: a
+dictionary key that is no string is written as its text instead of an error, half a surrogate pair is escaped so that
+the result is always valid Unicode, and an XML document is its text, not the nested empty arrays that PowerShell makes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from remotejobs.errors import LimitError
+from remotejobs.wsman.clixml.primitives import date_time_text
+from remotejobs.wsman.clixml.values import (
+    NO_BASE,
+    Char,
+    PSObject,
+    SecureString,
+    Version,
+    number_text,
+    span_ticks,
+    text,
+)
+
+DEPTH: Final = 2  # ConvertTo-Json's default
+MAX_ITEMS: Final = 5_000_000  # values in one result: repeated references to few objects can make any number
+
+_IP_ADDRESS = "System.Net.IPAddress"
+# Types that PowerShell brings back to life on arrival: their own properties come before those that were added.
+_REVIVED = frozenset(
+    {
+        _IP_ADDRESS,
+        "System.Globalization.CultureInfo",
+        "System.Management.Automation.PSCredential",
+        "System.Management.Automation.SwitchParameter",
+        "System.Net.Mail.MailAddress",
+        "System.Security.Cryptography.X509Certificates.X500DistinguishedName",
+        "System.Security.Cryptography.X509Certificates.X509Certificate2",
+    }
+)
+_ADDRESS_FAMILIES = {"InterNetwork": 2, "InterNetworkV6": 23}
+_ESCAPED = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
+
+
+def to_json(value: Any, depth: int = DEPTH, *, compress: bool = False) -> str:
+    """Write a value as ConvertTo-Json does.
+
+    Args:
+        value: Anything that CLIXML is read as.
+        depth: Levels below the first that are written out (-Depth); what is deeper becomes text.
+        compress: No line breaks or blanks (-Compress).
+
+    Raises:
+        LimitError: It has more than five million values.
+    """
+    return "".join(_write(_Converter(depth, Decimal).plain(value, 0), "" if compress else "\n", not compress))
+
+
+def to_plain(value: Any, depth: int = DEPTH) -> Any:
+    """Make what `json.dumps` takes: dict, list, str, int, float, bool, None. A Decimal becomes the nearest float.
+
+    Raises:
+        LimitError: As `to_json`.
+    """
+    return _Converter(depth, float).plain(value, 0)
+
+
+class _Converter:
+    """One conversion: PowerShell's ProcessValue and AddPsProperties."""
+
+    __slots__ = ("_decimal", "_depth", "_left")
+
+    def __init__(self, depth: int, decimal: Callable[[Decimal], Any]) -> None:
+        self._depth = depth
+        self._decimal = decimal
+        self._left = MAX_ITEMS
+
+    def plain(self, value: Any, level: int) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise LimitError(f"The result has more than {MAX_ITEMS} values; ask for less depth or fewer properties.")
+        if isinstance(value, PSObject):
+            return self._object(value, level)
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            return int(value)
+        if isinstance(value, float):
+            return value if value - value == 0 else text(value)
+        if isinstance(value, Decimal):
+            return self._decimal(value)
+        if isinstance(value, datetime):
+            return date_time_text(value)
+        if isinstance(value, Version | timedelta | SecureString | list | tuple | dict | bytes):
+            return text(value) if level > self._depth else self._inside(value, level)
+        return str(value)
+
+    def _inside(self, value: Any, level: int) -> Any:
+        if isinstance(value, dict):
+            return {text(key): self.plain(item, level + 1) for key, item in value.items()}
+        if isinstance(value, list | tuple | bytes):
+            return [self.plain(item, level + 1) for item in value]
+        if isinstance(value, Version):
+            return _version(value)
+        return _time_span(value) if isinstance(value, timedelta) else _secure_string(value)
+
+    def _object(self, value: PSObject, level: int) -> Any:
+        name = value.type_names[0].removeprefix("Deserialized.") if value.type_names else ""
+        if value.base is NO_BASE:
+            if level > self._depth and name not in _REVIVED:
+                return text(value)
+            return self._members({}, value.properties if name not in _REVIVED else _revived(value, name), level)
+        if isinstance(value.base, str | datetime) and not isinstance(value.base, Version | Char):
+            return self.plain(value.base, level)
+        inside = self.plain(value.base, level)
+        added = dict(value.extended)
+        if "System.Enum" in value.type_names or "Deserialized.System.Enum" in value.type_names:
+            added.setdefault("Value", text(value))  # the one script property of PowerShell's own for received enums
+        if not added:
+            return inside
+        return self._members(inside if isinstance(inside, dict) else {"value": inside}, added, level)
+
+    def _members(self, into: dict[str, Any], members: Mapping[str, Any], level: int) -> dict[str, Any]:
+        for name, member in members.items():
+            if name not in into:
+                into[name] = self.plain(member, level + 1)
+        return into
+
+
+def _revived(value: PSObject, name: str) -> dict[str, Any]:
+    members = {**value.adapted, **value.extended}
+    if name == _IP_ADDRESS:
+        family = members.pop("AddressFamily", None)
+        shown = _ADDRESS_FAMILIES.get(family, family) if isinstance(family, str) else family
+        # Each of the two is an error for addresses of the other family, and $null here.
+        address = members.pop("Address", None)
+        first = {"AddressFamily": shown, "ScopeId": members.pop("ScopeId", None)}
+        flags = {key: members.pop(key) for key in value.adapted if key in members}
+        return {**first, **flags, "Address": address, **members}
+    return members
+
+
+def _version(value: Version) -> dict[str, int]:
+    major, minor, build, revision = (*value.parts, -1, -1)[:4]
+    low = revision & 0xFFFF
+    return {
+        "Major": major,
+        "Minor": minor,
+        "Build": build,
+        "Revision": revision,
+        "MajorRevision": revision >> 16,
+        "MinorRevision": low - 0x10000 if low > 0x7FFF else low,
+    }
+
+
+def _time_span(value: timedelta) -> dict[str, Any]:
+    ticks = span_ticks(value)
+    sign = -1 if ticks < 0 else 1
+
+    def part(unit: int, size: int) -> int:  # .NET cuts towards 0
+        return sign * (abs(ticks) // unit % size)
+
+    total = float(ticks)
+    return {
+        "Ticks": ticks,
+        "Days": part(864_000_000_000, 10**9),
+        "Hours": part(36_000_000_000, 24),
+        "Milliseconds": part(10_000, 1000),
+        "Microseconds": part(10, 1000),
+        "Nanoseconds": part(1, 10) * 100,
+        "Minutes": part(600_000_000, 60),
+        "Seconds": part(10_000_000, 60),
+        "TotalDays": total / 864_000_000_000,
+        "TotalHours": total / 36_000_000_000,
+        "TotalMilliseconds": max(min(total / 10_000, 922337203685477.0), -922337203685477.0),
+        "TotalMicroseconds": total / 10,
+        "TotalNanoseconds": total * 100,
+        "TotalMinutes": total / 600_000_000,
+        "TotalSeconds": total / 10_000_000,
+    }
+
+
+def _secure_string(value: SecureString) -> dict[str, int | None]:
+    """Its length, where it can be told: what fills blocks of 16 bytes may be encrypted."""
+    size = len(value.wire.rstrip("=")) * 3 // 4
+    return {"Length": None if size % 16 == 0 and size else size // 2}
+
+
+def _write(value: Any, line: str, spaced: bool) -> Iterator[str]:
+    """Pieces of the text of a converted value; `line` is the line break with the indentation of this level."""
+    if isinstance(value, dict):
+        opened, closed, items = "{", "}", [(_quoted(name) + (": " if spaced else ":"), v) for name, v in value.items()]
+    elif isinstance(value, list):
+        opened, closed, items = "[", "]", [("", item) for item in value]
+    else:
+        yield _scalar(value)
+        return
+    deeper = line + "  " if spaced else ""
+    yield opened
+    for index, (label, item) in enumerate(items):
+        yield ("," if index else "") + deeper + label
+        yield from _write(item, deeper, spaced)
+    yield (line if items else "") + closed
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, str):
+        return _quoted(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    written = number_text(value) if isinstance(value, float) else format(value, "f")
+    return written if set(written) & set(".E") else written + ".0"
+
+
+def _quoted(value: str) -> str:
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
