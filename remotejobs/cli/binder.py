@@ -133,10 +133,12 @@ def _match(command: Command, name: Name) -> Parameter | None:
 def _not_found(command: Command, word: _Word) -> BindingError:
     """The error for a name or an argument that belongs to no parameter."""
     if isinstance(word, Argument):
-        constant = word.constant if isinstance(word.constant, bool) else word.text
-        text = constant if word.block is None else word.block
+        if isinstance(word.constant, bool):
+            text, hint = str(word.constant), "A switch takes its value behind a colon, -Name:$false."
+        else:
+            text, hint = word.block or word.text, "What has blanks in it, a script block too, goes in quotes."
         return BindingError(
-            f"A positional parameter cannot be found that accepts argument '{text}'.",
+            f"A positional parameter cannot be found that accepts argument '{text}'. {hint}",
             error_id="PositionalParameterNotFound",
         )
     names = [name for parameter in command.parameters for name in parameter.names]

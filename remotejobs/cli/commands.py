@@ -60,7 +60,6 @@ _NO_PASSWORD = (
 )
 _CLOCKS = Clocks()
 _BY_NAME = within("ComputerName", "FilePathComputerName")
-_REMOTE = within("ComputerName", "FilePathComputerName", "Uri", "FilePathUri")
 
 INVOKE = Command(
     "invoke",

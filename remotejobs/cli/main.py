@@ -58,6 +58,7 @@ class _Line:
     def __init__(self, words: list[str]) -> None:
         self.words = words
         self.called = "remotejob"
+        self.see = "remotejob help"
         self.debug = bool(os.environ.get("REMOTEJOBS_DEBUG"))
 
     def run(self) -> int:
@@ -71,7 +72,7 @@ class _Line:
             print(f"remotejob {__version__}")
             return 0
         command = find_command(self.words[0])
-        self.called = f"remotejob {command.name}"
+        self.called, self.see = f"remotejob {command.name}", f"remotejob help {command.name}"
         if _names(self.words[1:]) & _HELP:
             print(verb_help(command))
             return 0
@@ -83,7 +84,7 @@ class _Line:
     def say(self, error: RemoteJobsError) -> None:
         """One line: what happened, PowerShell's error id where there is one, where to read on after a mistake."""
         error_id = f" [{error.error_id}]" if error.error_id else ""
-        see = f" See: {self.called} -?" if isinstance(error, BindingError) else ""
+        see = f" See: {self.see}" if isinstance(error, BindingError) else ""
         print(f"{self.called}: {_one_line(error.message)}{error_id}{see}", file=sys.stderr)
 
     def say_unexpected(self, error: Exception) -> None:

@@ -91,7 +91,6 @@ class Command:
         aliases: Other names.
         default_set: The parameter set that is taken where several fit.
         refused: Names that people will try, with the sentence that says what to do instead.
-        description: Paragraphs for help.
         examples: Lines for help.
     """
 
@@ -102,7 +101,6 @@ class Command:
     aliases: tuple[str, ...] = ()
     default_set: str = ALL_SETS
     refused: Mapping[str, str] = field(default_factory=dict)
-    description: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
 
     @property

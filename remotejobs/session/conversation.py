@@ -277,8 +277,6 @@ class Conversation:
                     raise
                 await self._pause(1)
                 continue
-            except (AuthenticationError, AccessDeniedError, TimedOutError):
-                raise
             except UnreachableError as error:
                 await self._reconnect(error)
                 continue

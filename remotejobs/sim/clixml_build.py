@@ -126,7 +126,10 @@ class _Writer:
             self.out.append(f"<S{attribute}>{escape(object_text(value))}</S>")
         else:
             number = len(self._objects)
-            self._objects[id(value)] = (number, value)
+            wrapped = not nesting and not isinstance(
+                value, PSObject
+            )  # a pipeline's item is another object than its content
+            self._objects[-1 if wrapped else id(value)] = (number, value)
             value = value.to_object() if hasattr(value, "to_object") else value  # records are objects too
             self.out.append(f'<Obj{attribute} RefId="{number}">')
             if isinstance(value, PSObject):

@@ -117,7 +117,7 @@ class Streams(Protocol):
         ...
 
     async def recorded(self, message_type: int, clixml: str) -> None:
-        """Write a message as it was recorded."""
+        """Write a message as it was recorded; a PIPELINE_STATE ends the pipeline."""
         ...
 
     async def answer(self, call_id: int) -> None:

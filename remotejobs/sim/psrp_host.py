@@ -63,7 +63,8 @@ class PsrpHost:
         self._idle: list[Runspace] = []
         self._busy = 0
         self._waiting: list[Pipeline] = []
-        self._open = self._closed = False
+        self.opened = False
+        self._closed = False
 
     # What the WS-Man side calls
 
@@ -144,7 +145,7 @@ class PsrpHost:
 
     def acquire(self, pipeline: Pipeline) -> Runspace | None:
         """A runspace for a pipeline, or None: it is started when it gets one."""
-        if not self._open or self._busy >= self._limits[1]:
+        if not self.opened or self._busy >= self._limits[1]:
             self._waiting.append(pipeline)
             return None
         self._busy += 1
@@ -165,7 +166,7 @@ class PsrpHost:
                 pipeline.start()
 
     def _take(self, message: Message, raw: bytes, pipeline: Pipeline | None) -> None:
-        if self._open and message.pool_id != self._pool_id:
+        if self.opened and message.pool_id != self._pool_id:
             raise WireError("a message for another runspace pool")
         if message.type == MessageType.CREATE_PIPELINE and pipeline:
             pipeline.create(requests.create_pipeline(self.decode(message.payload)), message.pipeline_id)
@@ -189,7 +190,8 @@ class PsrpHost:
             init = requests.init_runspacepool(self.decode(message.payload))
             self._pool_id, self._limits, self.pool_host = message.pool_id, init.limits, init.interactive
             self._private_data()
-            asyncio.get_running_loop().call_soon(self._opened)
+            self.sink.cut(None)  # real hosts open a pool in two answers
+            self._opened()
         elif message.type == MessageType.PUBLIC_KEY:
             try:
                 answer = self._key.answer(raw)
@@ -211,7 +213,7 @@ class PsrpHost:
 
     def _opened(self) -> None:
         self.write(MessageType.RUNSPACEPOOL_STATE, payload(state("RunspaceState", 2)), None, None)
-        self._open = True
+        self.opened = True
         self._start_waiting()
 
     def _availability(self, message: Message) -> None:

@@ -164,8 +164,11 @@ class Pipeline:
         return None if method.void else await self._answer(call_id)
 
     async def recorded(self, message_type: int, clixml: str) -> None:
-        """Write one message, once there is room for it."""
+        """Write one message, once there is room for it. A PIPELINE_STATE is the last one."""
         if self.ended:
+            return
+        if message_type == MessageType.PIPELINE_STATE:
+            self._finish(clixml)
             return
         while getattr(self._host.sink, "pending_bytes", 0) > _ROOM:  # noqa: ASYNC110 - a sink has no events
             await asyncio.sleep(0.02)
@@ -223,14 +226,11 @@ class Pipeline:
             self._end("Completed", None)
 
     def _end(self, name: str, record: ErrorRecord | None) -> None:
-        if self.ended:
-            return
-        self._host.write(
-            MessageType.PIPELINE_STATE,
-            payload(state("PipelineState", _STATES[name], record)),
-            self.pipeline_id,
-            self._command_id,
-        )
+        if not self.ended:
+            self._finish(payload(state("PipelineState", _STATES[name], record)))
+
+    def _finish(self, clixml: str) -> None:
+        self._host.write(MessageType.PIPELINE_STATE, clixml, self.pipeline_id, self._command_id)
         self.ended = True
         self._host.forget(self._command_id)
         self._host.sink.command_state(self._command_id, "Done", 0)

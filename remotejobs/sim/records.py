@@ -101,7 +101,7 @@ class Position:
     source: str
 
     def message(self) -> str:
-        """PowerShell's PositionMessage: the line, cut down to 69 characters around the place, tildes below the place."""
+        """PowerShell's PositionMessage: the line, cut down to 69 characters around the place, and tildes below it."""
         line = self.source.rstrip()
         before = self.column - 1
         length = max(1, min(len(self.text), len(line) - before) if "\n" not in self.text else len(line) - before)

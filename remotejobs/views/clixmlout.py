@@ -1,7 +1,7 @@
 """The Clixml format: the objects as a file for Import-Clixml.
 
-Knows documents of CLIXML. Must not know screens. PSComputerName, RunspaceId and PSShowComputerName are in it, as in what
-Export-Clixml writes after Invoke-Command.
+Knows documents of CLIXML. Must not know screens. PSComputerName, RunspaceId and PSShowComputerName are in it, as in
+what Export-Clixml writes after Invoke-Command.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from remotejobs.wsman.clixml.write import document, serialize
 
 class ClixmlView(StreamView):
     """One document, object by object as they come; whole after close()."""
+
+    takes_format_data = True
 
     def __init__(self, out: TextIO, console: Console) -> None:
         super().__init__(out, console)

@@ -17,8 +17,9 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from remotejobs.views.cells import bare, cell_text, long_date, scalar_text
-from remotejobs.views.formats import ListFormat, TableFormat, TextFormat, find_format
+from remotejobs.views.formats import ListFormat, TableFormat, TextFormat, find_format, value_of
 from remotejobs.views.layout import Column, Layout, console_layout, list_lines
+from remotejobs.views.terminal import one_line
 from remotejobs.wsman.clixml.values import PSObject, Version, span_ticks, text
 
 ORIGIN = ("PSComputerName", "RunspaceId", "PSShowComputerName")
@@ -159,7 +160,7 @@ def column_of(label: str, value: Any) -> Column:
     """Return a column for a property, numbers and booleans to the right as PowerShell has them."""
     inner = bare(value)
     right = isinstance(inner, (int, float)) and not (isinstance(value, PSObject) and is_enum(value))
-    return Column(label, right=right or type(inner).__name__ in ("Decimal", "Char"))
+    return Column(one_line(label), right=right or type(inner).__name__ in ("Decimal", "Char"))
 
 
 def _is_plain(value: PSObject) -> bool:
@@ -181,7 +182,7 @@ def _object_block(target: PSObject) -> Block:
         names = [*found.names, "PSComputerName"] if show else found.names
         return Entry(tuple((name, cell_text(target.get(name))) for name in names))
     if isinstance(found, TextFormat):
-        said = target.get(found.name)
+        said = value_of(target, found.source)
         return Lines(tuple(_LINE_END.split(text(target) if said is None else cell_text(said))), spaced=True)
     shown = visible_properties(target)
     if not shown:

@@ -12,6 +12,7 @@ from typing import Any
 from remotejobs.views.cells import bare, cell_text
 from remotejobs.views.display import Block, Entry, Lines, Row
 from remotejobs.views.layout import Column
+from remotejobs.views.terminal import one_line
 from remotejobs.wsman.clixml.values import PSObject
 
 _NAMESPACE = "Microsoft.PowerShell.Commands.Internal.Format."
@@ -40,7 +41,7 @@ class FormatData:
         if kind == "FormatStartData":
             self._columns, self._group = _columns(value.get("shapeInfo")), ""
         elif kind == "GroupStartData":
-            self._group = "\n".join(_texts(value.get("groupingEntry"))).strip("\n")
+            self._group = "".join(_texts(value.get("groupingEntry"))).strip("\r\n")
         elif kind == "FormatEntryData":
             yield from self._entry(value.get("formatEntryInfo"))
 
@@ -56,18 +57,18 @@ class FormatData:
             fields = _items(entry.get("listViewFieldList"))
             yield Entry(tuple((_label(field), _value(field.get("formatPropertyField"))) for field in fields))
         elif kind == "WideViewEntry":
-            yield Lines((_value(entry.get("formatPropertyField")),))
+            yield Lines((one_line(_value(entry.get("formatPropertyField"))),))
         elif kind == "RawTextFormatEntry":
-            yield Lines(tuple(cell_text(entry.get("text")).split("\n")))
+            yield Lines(tuple(cell_text(entry.get("text")).splitlines()))
         elif kind:
-            yield Lines(tuple("".join(_texts(entry)).split("\n")))
+            yield Lines(tuple("".join(_texts(entry)).splitlines()))
 
 
 def _columns(shape: Any) -> tuple[Column, ...]:
     if format_type(shape) != "TableHeaderInfo":
         return ()
     return tuple(
-        Column(_label(column), _width(column.get("width")), column.get("alignment") == _RIGHT)
+        Column(one_line(_label(column)), _width(column.get("width")), column.get("alignment") == _RIGHT)
         for column in _items(shape.get("tableColumnInfoList"))
     )
 

@@ -11,8 +11,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from remotejobs.model import Stream
 from remotejobs.views.cells import cell_text, event_time, short_date, short_time
+from remotejobs.views.concise import concise
 from remotejobs.views.layout import Column
+from remotejobs.wsman.clixml.records import from_clixml
 from remotejobs.wsman.clixml.values import PSObject
 
 _MEGABYTE, _GIGABYTE = 1 << 20, 1 << 30
@@ -29,7 +32,7 @@ class Field(NamedTuple):
 
     def value(self, target: PSObject) -> Any:
         """Return the value for `target`, None where it has no such property."""
-        return target.get(self.source) if isinstance(self.source, str) else self.source(target)
+        return value_of(target, self.source)
 
 
 class TableFormat(NamedTuple):
@@ -46,9 +49,9 @@ class ListFormat(NamedTuple):
 
 
 class TextFormat(NamedTuple):
-    """One property as text, a `blank` line around it or not."""
+    """A text; where its property is missing, what the object's ToString() gave."""
 
-    name: str
+    source: Source
 
 
 Format = TableFormat | ListFormat | TextFormat
@@ -63,12 +66,21 @@ def find_format(type_names: Sequence[str]) -> Format | None:
     return None
 
 
+def value_of(target: PSObject, source: Source) -> Any:
+    """Return the property `source`, or what the function `source` makes of `target`."""
+    return target.get(source) if isinstance(source, str) else source(target)
+
+
 def _field(label: str, width: int = 0, source: Source = "", *, right: bool = False) -> Field:
     return Field(Column(label, width, right), source or label)
 
 
 def _table(*fields: Field, group: Callable[[PSObject], str] | None = None) -> TableFormat:
     return TableFormat(fields, group)
+
+
+def _list(names: str) -> ListFormat:
+    return ListFormat(tuple(names.split()))
 
 
 def _plain(*names: str) -> TableFormat:
@@ -125,6 +137,10 @@ def _hot_fix_source(target: PSObject) -> Any:
 def _drive_provider(target: PSObject) -> Any:
     provider = target.get("Provider")
     return (provider.get("Name") if isinstance(provider, PSObject) else cell_text(provider)).rpartition("\\")[2]
+
+
+def _error(target: PSObject) -> str:
+    return concise(from_clixml(Stream.Error, target))
 
 
 _FILE = _table(
@@ -194,20 +210,20 @@ _BY_NAME: dict[str, Format] = {
     "System.Collections.DictionaryEntry": _table(_field("Name", 30), _field("Value")),
     "System.Version": _table(_field("Major", 6), _field("Minor", 6), _field("Build", 6), _field("Revision", 8)),
     "System.Guid": _plain("Guid"),
+    "System.Globalization.CultureInfo": _table(_field("LCID", 16), _field("Name", 16), _field("DisplayName")),
     "System.RuntimeType": _table(
         _field("IsPublic", 8), _field("IsSerial", 8, "IsSerializable"), _field("Name", 40), _field("BaseType")
     ),
     "System.DateTime": TextFormat("DateTime"),
-    "System.TimeSpan": ListFormat((
-        "Days", "Hours", "Minutes", "Seconds", "Milliseconds", "Ticks",
-        "TotalDays", "TotalHours", "TotalMinutes", "TotalSeconds", "TotalMilliseconds",
-    )),
-    "System.AppDomain": ListFormat((
-        "FriendlyName", "Id", "ApplicationDescription", "BaseDirectory",
-        "DynamicDirectory", "RelativeSearchPath", "SetupInformation", "ShadowCopyFiles",
-    )),
-    _COMMANDS + "GenericMeasureInfo": ListFormat(("Count", "Average", "Sum", "Maximum", "Minimum", "Property")),
-    _COMMANDS + "TextMeasureInfo": ListFormat(("Lines", "Words", "Characters", "Property")),
+    "System.TimeSpan": _list(
+        "Days Hours Minutes Seconds Milliseconds Ticks TotalDays TotalHours TotalMinutes TotalSeconds TotalMilliseconds"
+    ),
+    "System.AppDomain": _list(
+        "FriendlyName Id ApplicationDescription BaseDirectory DynamicDirectory "
+        "RelativeSearchPath SetupInformation ShadowCopyFiles"
+    ),
+    _COMMANDS + "GenericMeasureInfo": _list("Count Average Sum Maximum Minimum Property"),
+    _COMMANDS + "TextMeasureInfo": _list("Lines Words Characters Property"),
     _COMMANDS + "GroupInfo": _table(_field("Count", 5, right=True), _field("Name", 25), _field("Group")),
     _COMMANDS + "GroupInfoNoElement": _table(_field("Count", 5, right=True), _field("Name", 25)),
     _COMMANDS + "MatchInfo": TextFormat("Line"),
@@ -232,6 +248,9 @@ _BY_NAME: dict[str, Format] = {
     _CORE + "PSModuleInfo": _table(
         _field("ModuleType", 10), _field("Version", 10), _field("Name", 35), _field("ExportedCommands")
     ),
+    _CORE + "WarningRecord": TextFormat("InformationalRecord_Message"),
+    _CORE + "InformationRecord": TextFormat("MessageData"),
+    _CORE + "ErrorRecord": TextFormat(_error),
     _CORE + "Job": _table(
         _field("Id", 6),
         _field("Name", 15),

@@ -6,6 +6,7 @@ close(), after an interrupt too. Everything but ASCII is escaped: no encoding of
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -16,6 +17,7 @@ from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import Stream
 from remotejobs.views.display import without_origin
 from remotejobs.views.tojson import to_plain
+from remotejobs.wsman.clixml.read import type_names
 
 RECORD_SCHEMA = "remotejobs.record.1"
 OUTCOME_SCHEMA = "remotejobs.outcome.1"
@@ -37,30 +39,34 @@ class JsonView:
 
     def record(self, item: ReceivedRecord) -> None:
         """Write one record."""
-        self._write({
-            "schema": RECORD_SCHEMA,
-            "job_id": item.job_id,
-            "computer_name": item.computer_name,
-            "stream": item.stream.name,
-            "seq": item.record.seq,
-            "time": _iso(item.record.time),
-            **_content(item),
-        })
+        self._write(
+            {
+                "schema": RECORD_SCHEMA,
+                "job_id": item.job_id,
+                "computer_name": item.computer_name,
+                "stream": item.stream.name,
+                "seq": item.record.seq,
+                "time": _iso(item.record.time),
+                **_content(item),
+            }
+        )
 
     def outcome(self, child: ChildEnd) -> None:
         """Write how one child ended."""
         outcome = child.outcome
-        self._write({
-            "schema": OUTCOME_SCHEMA,
-            "job_id": child.job_id,
-            "computer_name": child.computer_name,
-            "state": outcome.state.name,
-            "reason": outcome.reason.value,
-            "message": outcome.message,
-            "error_id": outcome.error_id,
-            "error_count": outcome.error_count,
-            "seconds": round(outcome.seconds, 3),
-        })
+        self._write(
+            {
+                "schema": OUTCOME_SCHEMA,
+                "job_id": child.job_id,
+                "computer_name": child.computer_name,
+                "state": outcome.state.name,
+                "reason": outcome.reason.value,
+                "message": outcome.message,
+                "error_id": outcome.error_id,
+                "error_count": outcome.error_count,
+                "seconds": round(outcome.seconds, 3),
+            }
+        )
 
     def flush(self) -> None:
         """Hand on what was written."""
@@ -81,3 +87,26 @@ class JsonView:
         self._begun = True
         self._out.write(text)
         self._out.flush()
+
+
+def _content(item: ReceivedRecord) -> dict[str, Any]:
+    """Return `type_names` and `value`; of a record that cannot be decoded why, and no value."""
+    names = type_names(item.record.raw)
+    try:
+        value = item.value
+        if item.stream is Stream.Output:
+            return {"type_names": names, "value": to_plain(without_origin(value), _DEPTH)}
+        return {"type_names": names, "value": to_plain({"message": str(value), **_members(value)}, _DEPTH + 1)}
+    except ProtocolError as error:
+        return {"type_names": names, "value": None, "unreadable": error.message}
+
+
+def _members(record: Any) -> dict[str, Any]:
+    """Return the fields of a record, those of a record inside it too."""
+    members = {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
+    return {name: _members(value) if dataclasses.is_dataclass(value) else value for name, value in members.items()}
+
+
+def _iso(seconds: float) -> str:
+    """Return a point in time as ISO 8601 in UTC with milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

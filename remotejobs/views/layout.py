@@ -16,11 +16,12 @@ ELLIPSIS = "…"
 _LINE_END = re.compile("\r\n|\r|\n")
 _WORD = re.compile(r"[^ \t]*[ \t]|[^ \t]+")
 _SEPARATOR = " : "
+_WIDEST = 500  # columns that are kept free for one column in a pipe; a longer text moves what stands behind it
 _READABLE = 8  # columns that a cell keeps before columns are left out
 
 
 class Column(NamedTuple):
-    """One column. A `width` of 0 goes by the content, or by the room where others have a width."""
+    """One column; the label has no line end. A `width` of 0 goes by the content, or by the room that others leave."""
 
     label: str
     width: int = 0
@@ -48,7 +49,7 @@ class Layout(NamedTuple):
     def fits(self, rows: Iterable[Sequence[str]]) -> bool:
         """Tell whether rows can follow under the same header without losing or moving anything."""
         return all(
-            cell_width(text) <= width or column.width > 0
+            cell_width(text) <= width or column.width > 0 or width >= _WIDEST
             for cells in rows
             for text, column, width in zip(cells, self.columns, self.widths, strict=True)
         )
@@ -68,7 +69,7 @@ def console_layout(columns: Sequence[Column], rows: Iterable[Sequence[str]], wid
     """Lay a table out as PowerShell's console does: what does not fit is cut, then left out, from the right."""
     content = _content_widths(columns, rows)
     if width is None:
-        widths = [max(column.width, needed) for column, needed in zip(columns, content, strict=True)]
+        widths = [max(column.width, min(needed, _WIDEST)) for column, needed in zip(columns, content, strict=True)]
         return Layout(tuple(columns), tuple(widths), cut=False)
     if any(column.width for column in columns):
         widths = _share([column.width for column in columns], width)
@@ -77,29 +78,31 @@ def console_layout(columns: Sequence[Column], rows: Iterable[Sequence[str]], wid
     return Layout(tuple(columns), tuple(_trim(widths, width)), cut=True)
 
 
-def report_layout(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None) -> Layout:
-    """Lay a table out by its content, the last column kept whole: it says which host a row is of.
+def report_layout(
+    columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None, *, keep_last: bool
+) -> Layout:
+    """Lay a table out by its content: the widest columns give way first, then the last ones are left out.
 
-    The widest columns give way first; when none can give more, columns are left out before the last one.
+    Args:
+        columns: The columns, whose own widths do not count.
+        rows: All cells.
+        width: Columns of the screen; None for no limit.
+        keep_last: The last column stays whole: it says which host a row is of.
     """
-    widths = _content_widths(columns, rows)
-    if width is not None:
-        widths = [min(each, width) for each in widths]
-        while _total(widths) > width:
-            widest = max(range(len(widths) - 1), key=widths.__getitem__, default=None)
-            if widest is None:
-                break
-            if widths[widest] > _READABLE:
-                widths[widest] -= 1
-            else:
-                widths[max(index for index, each in enumerate(widths[:-1]) if each)] = 0
-                if not any(widths[:-1]):
-                    break
+    widths = [min(each, width or _WIDEST) for each in _content_widths(columns, rows)]
+    yielding = list(range(len(widths) - keep_last))
+    while width is not None and _total(widths) > width and yielding:
+        widest = max(yielding, key=widths.__getitem__)
+        if widths[widest] > _READABLE or len(yielding) == 1 and not keep_last:
+            widths[widest] -= 1
+        else:
+            widths[yielding.pop()] = 0
     return Layout(tuple(columns), tuple(widths), cut=width is not None)
 
 
 def list_lines(pairs: Sequence[tuple[str, str]], width: int | None) -> Iterator[str]:
     """Yield `Label : text` lines, the labels aligned, long texts wrapped and hanging."""
+    pairs = [(one_line(label), text) for label, text in pairs]
     label_width = max((cell_width(label) for label, _ in pairs), default=0)
     room = None if width is None else width - label_width - len(_SEPARATOR)
     if room is not None and room < 1:

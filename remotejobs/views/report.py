@@ -21,6 +21,9 @@ from remotejobs.wsman.clixml.values import PSObject, text
 MOST_ROWS = 10_000
 """Rows that are laid out together."""
 
+MOST_COLUMNS = 100
+"""Columns of one table; what an object has more is left out."""
+
 _NAME = "PSComputerName"
 _VALUE = "Value"
 _DEPTH = 8
@@ -41,7 +44,7 @@ class _Table:
             texts = [row.get(column, "") for column in self.columns]
             cells.append([*texts, name] if show_name else texts)
         if columns:
-            layout = report_layout(columns, cells, width)
+            layout = report_layout(columns, cells, width, keep_last=show_name)
             yield from layout.header()
             yield from map(layout.row, cells)
 
@@ -69,7 +72,8 @@ class TableView(StreamView):
         for kind, cells in _table_cells(without_origin(value)):
             table = self._tables.setdefault(kind, _Table())
             for column, _ in cells:
-                table.columns.setdefault(column.label.lower(), column)
+                if len(table.columns) < MOST_COLUMNS:
+                    table.columns.setdefault(column.label.lower(), column)
             row = {column.label.lower(): shown for column, shown in cells}
             table.rows.append((item.child_id, item.computer_name, row))
             self._count += 1
@@ -116,16 +120,20 @@ def _table_cells(value: Any) -> Iterator[_Cells]:
     for target in _objects(value, _DEPTH):
         found = find_format(target.type_names) if isinstance(target, PSObject) else None
         if isinstance(found, TableFormat):
-            cells = [(field.column, cell_text(field.value(target))) for field in found.fields]
+            cells = [(field.column, _text(field.value(target))) for field in found.fields]
             yield _Cells(tuple(field.column.label for field in found.fields), cells)
         else:
             kind = () if isinstance(target, PSObject) else (_VALUE,)
-            yield _Cells(kind, [(column_of(name, item), cell_text(item)) for name, item in _members(target).items()])
+            yield _Cells(kind, [(column_of(name, item), _text(item)) for name, item in _members(target).items()])
 
 
 def _list_pairs(value: Any) -> Iterator[list[tuple[str, str]]]:
     for target in _objects(value, _DEPTH):
-        yield [(name, cell_text(item)) for name, item in _members(target).items()]
+        yield [(name, _text(item)) for name, item in _members(target).items()]
+
+
+def _text(value: Any) -> str:
+    return cell_text(value).strip("\r\n")
 
 
 def _members(target: Any) -> dict[str, Any]:

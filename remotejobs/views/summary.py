@@ -59,7 +59,7 @@ def exit_code(outcomes: Iterable[Outcome], *, fail_on_error: bool = False) -> in
 
 
 def summary(ends: Sequence[ChildEnd], targets: int, seconds: float) -> list[str]:
-    """Return the summary line and its hints: `18 completed, 1 unreachable (web07), 1 failed (web03): 20 hosts in 3.2 s`.
+    """Return the summary and its hints: `18 completed, 1 failed (web03), 1 unreachable (web07): 20 hosts in 3.2 s`.
 
     Args:
         ends: The children that have ended.
@@ -93,9 +93,8 @@ def pending(names: Sequence[str], targets: int) -> str:
         return "All hosts have ended; closing their shells. Press Ctrl-C again to leave at once."
     are, them = ("host is", "it") if len(names) == 1 else ("hosts are", "them")
     of = f" of {targets:,}" if targets != len(names) else ""
-    return (
-        f"{len(names):,}{of} {are} still running: {_names(names)}; stopping {them}. Press Ctrl-C again to leave at once."
-    )
+    who = f"{len(names):,}{of} {are} still running: {_names(names)}"
+    return f"{who}; stopping {them}. Press Ctrl-C again to leave at once."
 
 
 def duration(seconds: float) -> str:
@@ -135,4 +134,4 @@ def _hints(names: defaultdict[EndReason, list[str]]) -> list[str]:
 
 
 def _quoted(names: str) -> str:
-    return f"'{names}'" if "[" in names or "," in names else names
+    return f"'{names}'" if "[" in names else names

@@ -7,21 +7,38 @@ a terminal the names are aligned and nothing that a host sends can act on it; in
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from dataclasses import dataclass, field
+from typing import Any, TextIO
 
 from remotejobs.jobs.job import ChildEnd
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import Stream
 from remotejobs.views.console import Console, StreamView, host_text
 from remotejobs.views.display import Block, Lines, Printer, blocks, without_origin
+from remotejobs.views.formatdata import FormatData, format_type
 from remotejobs.views.terminal import cell_width, encodable, harmless
 
 _MOST_HELD = 256  # blocks that wait to be laid out together
+_LONGEST_LINE = 64 * 1024  # characters that Write-Host -NoNewline may put together
 _WIDEST_NAME = 30
+_NARROWEST = 20
+
+
+@dataclass(slots=True)
+class _Child:
+    """What is under way of one child; `line` is what Write-Host -NoNewline began."""
+
+    id: int
+    name: str
+    held: list[Block] = field(default_factory=list)
+    line: str | None = None
+    formatted: FormatData = field(default_factory=FormatData)
 
 
 class TextView(StreamView):
-    """Text, written host by host as it comes; rows of one kind from one host share a header."""
+    """Text, written host by host; rows of one kind that come together from one host share a header."""
+
+    takes_format_data = True
 
     def __init__(
         self, out: TextIO, console: Console, show_name: bool, width: int | None, computer_names: Sequence[str]
@@ -30,75 +47,89 @@ class TextView(StreamView):
         self._show_name = show_name
         self._width = width
         self._name_width = min(max(map(cell_width, computer_names), default=0), _WIDEST_NAME)
-        self._held: dict[int, tuple[str, list[Block]]] = {}
+        self._children: dict[int, _Child] = {}
+        self._waiting: dict[int, _Child] = {}
         self._count = 0
-        self._unfinished: dict[int, str] = {}  # Write-Host -NoNewline
-        self._last: int | None = None
+        self._last = -1
         self._printer = Printer(width)
 
-    def output(self, item: ReceivedRecord, value: object) -> None:
-        """Hold the object until there is nothing more at hand, or enough."""
-        self._end_line(item)
-        self._hold(item, blocks(without_origin(value)))
+    def output(self, item: ReceivedRecord, value: Any) -> None:
+        """Hold an object until there is nothing more at hand, or enough."""
+        child = self._child(item.child_id, item.computer_name)
+        self._end_line(child)
+        self._hold(child, child.formatted.blocks(value) if format_type(value) else blocks(without_origin(value)))
 
-    def record(self, item: ReceivedRecord) -> None:
-        """Take a record; Write-Host goes to stdout among the objects, as on a console."""
-        said = host_text(item) if item.stream is Stream.Information else None
+    def other(self, item: ReceivedRecord, value: Any) -> None:
+        """Show another record after the objects that came before it; Write-Host goes among them, as on a console."""
+        child = self._child(item.child_id, item.computer_name)
+        said = host_text(value)
         if said is not None:
-            text, unfinished = said
-            text = self._unfinished.pop(item.child_id, "") + text
-            if unfinished:
-                self._unfinished[item.child_id] = text
-            else:
-                self._hold(item, blocks(text))
+            text, goes_on = said
+            child.line = (child.line or "") + text
+            if not goes_on or len(child.line) > _LONGEST_LINE:
+                self._end_line(child)
             return
-        if item.stream not in (Stream.Output, Stream.Progress):
-            self._end_line(item)
-            self._write(item.child_id)
-        super().record(item)
+        if item.stream is not Stream.Progress:
+            self._end_line(child)
+            self._write(child)
+        super().other(item, value)
 
     def outcome(self, child: ChildEnd) -> None:
-        """Write the rest of the child, then its end."""
-        text = self._unfinished.pop(child.child_id, None)
-        if text is not None:
-            self._held.setdefault(child.child_id, (child.computer_name, []))[1].extend(blocks(text))
-        self._write(child.child_id)
+        """Write the rest of a child, then its end."""
+        ended = self._children.pop(child.child_id, None)
+        if ended:
+            self._end_line(ended)
+            self._write(ended)
         super().outcome(child)
 
     def flush(self) -> None:
         """Write what is held, host by host."""
-        for child_id in list(self._held):
-            self._write(child_id)
+        for child in list(self._waiting.values()):
+            self._write(child)
         self._count = 0
         super().flush()
 
-    def _end_line(self, item: ReceivedRecord) -> None:
-        text = self._unfinished.pop(item.child_id, None)
-        if text is not None:
-            self._hold(item, blocks(text))
+    def close(self) -> None:
+        """Write what is left, lines without an end too."""
+        for child in self._children.values():
+            self._end_line(child)
+        super().close()
 
-    def _hold(self, item: ReceivedRecord, more: Iterable[Block]) -> None:
-        held = self._held.setdefault(item.child_id, (item.computer_name, []))[1]
+    def _child(self, child_id: int, name: str) -> _Child:
+        found = self._children.get(child_id)
+        if found is None:
+            found = self._children[child_id] = _Child(child_id, name)
+        return found
+
+    def _end_line(self, child: _Child) -> None:
+        if child.line is not None:
+            line, child.line = child.line, None
+            self._hold(child, blocks(line))
+
+    def _hold(self, child: _Child, more: Iterable[Block]) -> None:
         for block in more:
-            held.append(block)
+            child.held.append(block)
+            self._waiting[child.id] = child
             self._count += 1
             if self._count >= _MOST_HELD:
                 self.flush()
-                held = self._held.setdefault(item.child_id, (item.computer_name, []))[1]
 
-    def _write(self, child_id: int) -> None:
-        name, held = self._held.pop(child_id, ("", []))
-        if not held:
+    def _write(self, child: _Child) -> None:
+        if self._waiting.pop(child.id, None) is None:
             return
-        prefix = self._prefix(name)
-        begins = self._last != child_id
+        held, child.held = child.held, []
+        prefix = self._prefix(child.name)
+        begins = self._last != child.id
         if begins:
-            self._last = child_id
-            self._printer = Printer(None if self._width is None else max(self._width - cell_width(prefix), 20))
+            self._last = child.id
+            width = self._width
+            self._printer = Printer(None if width is None else max(width - cell_width(prefix), _NARROWEST))
         lines = list(self._printer.lines(map(_trimmed, held) if prefix else held))
-        if prefix and begins and lines and not lines[0] and len(lines) > 1:
+        if prefix and begins and len(lines) > 1 and not lines[0]:
             del lines[0]  # the blank line before a table: the name parts the hosts
-        self.write("".join(f"{prefix}{line}\n" if line else f"{prefix.rstrip()}\n" for line in lines))
+        shown = "".join([f"{prefix}{line}\n" if line else f"{prefix.rstrip()}\n" for line in lines])
+        self.console.clear()
+        self.out.write(harmless(shown) if self._width is not None else encodable(shown))
         self.out.flush()
 
     def _prefix(self, name: str) -> str:
@@ -109,15 +140,10 @@ class TextView(StreamView):
         self._name_width = max(self._name_width, min(cell_width(name), _WIDEST_NAME))
         return f"{name}:{' ' * (self._name_width - cell_width(name))} "
 
-    def write(self, text: str) -> None:
-        """Write to stdout, harmless where it is a terminal."""
-        self.console.clear()
-        self.out.write(harmless(text) if self._width is not None else encodable(text))
-
 
 def _trimmed(block: Block) -> Block:
     """Take the blank lines around a text of several lines off: behind a name they say nothing."""
     if not isinstance(block, Lines) or len(block.lines) == 1:
         return block
     filled = [index for index, line in enumerate(block.lines) if line.strip()]
-    return Lines(block.lines[filled[0] : filled[-1] + 1]) if filled else Lines(("",))
+    return Lines(block.lines[filled[0] : filled[-1] + 1], block.spaced) if filled else Lines(("",))

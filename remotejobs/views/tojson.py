@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 from remotejobs.errors import LimitError
+from remotejobs.states import JobState
 from remotejobs.wsman.clixml.primitives import date_time_text
 from remotejobs.wsman.clixml.values import (
     NO_BASE,
-    Char,
     PSObject,
     SecureString,
     Version,
@@ -31,10 +31,12 @@ DEPTH: Final = 2  # ConvertTo-Json's default
 MAX_ITEMS: Final = 5_000_000  # values in one result: repeated references to few objects can make any number
 
 _IP_ADDRESS = "System.Net.IPAddress"
+_STATE_INFO = "System.Management.Automation.JobStateInfo"
 # Types that PowerShell brings back to life on arrival: their own properties come before those that were added.
 _REVIVED = frozenset(
     {
         _IP_ADDRESS,
+        _STATE_INFO,
         "System.Globalization.CultureInfo",
         "System.Management.Automation.PSCredential",
         "System.Management.Automation.SwitchParameter",
@@ -43,11 +45,16 @@ _REVIVED = frozenset(
         "System.Security.Cryptography.X509Certificates.X509Certificate2",
     }
 )
-_ADDRESS_FAMILIES = {"InterNetwork": 2, "InterNetworkV6": 23}
+# Their enums came as text, being two levels down, and are numbers again.
+_ENUMS: dict[str, Mapping[str, int]] = {
+    _IP_ADDRESS: {"InterNetwork": 2, "InterNetworkV6": 23},
+    _STATE_INFO: JobState.__members__,
+}
+_CUT = (list, tuple, dict, bytes, timedelta, Version, SecureString)
 _ESCAPED = re.compile("[\x85\u2028\u2029\ud800-\udfff]")
 
 
-def to_json(value: Any, depth: int = DEPTH, *, compress: bool = False) -> str:
+def to_json(value: Any, depth: int = DEPTH, compress: bool = False) -> str:
     """Write a value as ConvertTo-Json does.
 
     Args:
@@ -58,7 +65,9 @@ def to_json(value: Any, depth: int = DEPTH, *, compress: bool = False) -> str:
     Raises:
         LimitError: It has more than five million values.
     """
-    return "".join(_write(_Converter(depth, Decimal).plain(value, 0), "" if compress else "\n", not compress))
+    pieces: list[str] = []
+    _write(_Converter(depth, Decimal).plain(value, 0), "" if compress else "\n", pieces)
+    return "".join(pieces)
 
 
 def to_plain(value: Any, depth: int = DEPTH) -> Any:
@@ -96,7 +105,7 @@ class _Converter:
             return self._decimal(value)
         if isinstance(value, datetime):
             return date_time_text(value)
-        if isinstance(value, Version | timedelta | SecureString | list | tuple | dict | bytes):
+        if isinstance(value, _CUT):
             return text(value) if level > self._depth else self._inside(value, level)
         return str(value)
 
@@ -112,10 +121,10 @@ class _Converter:
     def _object(self, value: PSObject, level: int) -> Any:
         name = value.type_names[0].removeprefix("Deserialized.") if value.type_names else ""
         if value.base is NO_BASE:
-            if level > self._depth and name not in _REVIVED:
+            if level > self._depth:
                 return text(value)
-            return self._members({}, value.properties if name not in _REVIVED else _revived(value, name), level)
-        if isinstance(value.base, str | datetime) and not isinstance(value.base, Version | Char):
+            return self._members({}, _revived(value, name) if name in _REVIVED else value.properties, level)
+        if type(value.base) is str or isinstance(value.base, datetime):
             return self.plain(value.base, level)
         inside = self.plain(value.base, level)
         added = dict(value.extended)
@@ -133,16 +142,14 @@ class _Converter:
 
 
 def _revived(value: PSObject, name: str) -> dict[str, Any]:
-    members = {**value.adapted, **value.extended}
+    numbers = _ENUMS.get(name, {})
+    own = {key: numbers.get(v, v) if isinstance(v, str) else v for key, v in value.adapted.items()}
     if name == _IP_ADDRESS:
-        family = members.pop("AddressFamily", None)
-        shown = _ADDRESS_FAMILIES.get(family, family) if isinstance(family, str) else family
-        # Each of the two is an error for addresses of the other family, and $null here.
-        address = members.pop("Address", None)
-        first = {"AddressFamily": shown, "ScopeId": members.pop("ScopeId", None)}
-        flags = {key: members.pop(key) for key in value.adapted if key in members}
-        return {**first, **flags, "Address": address, **members}
-    return members
+        # One of the two is an error for any address, so that it was not sent; here it is $null.
+        first = {"AddressFamily": own.pop("AddressFamily", None), "ScopeId": own.pop("ScopeId", None)}
+        address = own.pop("Address", None)
+        own = {**first, **own, "Address": address}
+    return {**own, **value.extended}
 
 
 def _version(value: Version) -> dict[str, int]:
@@ -191,21 +198,22 @@ def _secure_string(value: SecureString) -> dict[str, int | None]:
     return {"Length": None if size % 16 == 0 and size else size // 2}
 
 
-def _write(value: Any, line: str, spaced: bool) -> Iterator[str]:
-    """Pieces of the text of a converted value; `line` is the line break with the indentation of this level."""
+def _write(value: Any, line: str, pieces: list[str]) -> None:
+    """Write a converted value; `line` is the line break with the indentation of its level, or empty."""
     if isinstance(value, dict):
-        opened, closed, items = "{", "}", [(_quoted(name) + (": " if spaced else ":"), v) for name, v in value.items()]
+        colon = ": " if line else ":"
+        opened, closed, items = "{", "}", [(_quoted(name) + colon, item) for name, item in value.items()]
     elif isinstance(value, list):
         opened, closed, items = "[", "]", [("", item) for item in value]
     else:
-        yield _scalar(value)
+        pieces.append(_scalar(value))
         return
-    deeper = line + "  " if spaced else ""
-    yield opened
+    deeper = line and line + "  "
+    pieces.append(opened)
     for index, (label, item) in enumerate(items):
-        yield ("," if index else "") + deeper + label
-        yield from _write(item, deeper, spaced)
-    yield (line if items else "") + closed
+        pieces.append(("," if index else "") + deeper + label)
+        _write(item, deeper, pieces)
+    pieces.append((line if items else "") + closed)
 
 
 def _scalar(value: Any) -> str:

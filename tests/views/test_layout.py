@@ -46,7 +46,11 @@ def test_a_narrow_table_squeezes_and_then_drops_columns_from_the_right() -> None
 
 
 def test_a_label_wider_than_its_column_is_broken() -> None:
-    assert table([Column("Name", 5), Column("Location", 20)], [["a", "web01"]], 9)[:3] == ["Name  Loc", "      ati", "      on"]
+    assert table([Column("Name", 5), Column("Location", 20)], [["a", "web01"]], 9)[:3] == [
+        "Name  Loc",
+        "      ati",
+        "      on",
+    ]
 
 
 def test_columns_without_a_width_share_the_room() -> None:
@@ -71,11 +75,20 @@ def test_lines_in_a_cell_become_one_in_a_pipe_and_the_first_on_a_terminal() -> N
 def test_a_report_keeps_its_last_column_and_shrinks_the_widest() -> None:
     columns = [Column("Status"), Column("DisplayName"), Column("PSComputerName")]
     rows = [["Running", "Windows Remote Management (WS-Management)", "web01"]]
-    layout = report_layout(columns, rows, 50)
+    layout = report_layout(columns, rows, 50, keep_last=True)
     assert layout.row(rows[0]) == "Running Windows Remote Management … web01"
-    assert report_layout(columns, rows, 30).row(rows[0]) == "Running Window… web01"
-    assert report_layout(columns, rows, 18).header()[0] == "PSComputerName"
-    assert report_layout(columns, rows, None).row(rows[0]) == "Running Windows Remote Management (WS-Management) web01"
+    assert report_layout(columns, rows, 32, keep_last=True).row(rows[0]) == "Running Windows … web01"
+    assert report_layout(columns, rows, 18, keep_last=True).header()[0] == "PSComputerName"
+    assert (
+        report_layout(columns, rows, None, keep_last=True).row(rows[0])
+        == "Running Windows Remote Management (WS-Management) web01"
+    )
+
+
+def test_a_report_without_names_keeps_its_first_column() -> None:
+    columns = [Column("Id"), Column("Message")]
+    assert report_layout(columns, [["7", "m" * 99]], 20, keep_last=False).row(["7", "m" * 99]) == f"7  {'m' * 16}…"
+    assert report_layout(columns, [["7", "m" * 99]], 7, keep_last=False).header() == ["Id", "--"]
 
 
 def test_wide_characters_take_two_columns() -> None:
@@ -107,10 +120,10 @@ def test_wrapping_loses_nothing_and_fits(line: str, width: int) -> None:
 )
 def test_no_row_is_wider_than_the_terminal(cells: list[tuple[str, str]], width: int) -> None:
     rows = [list(row) for row in cells]
-    for lay in (console_layout, report_layout):
-        layout = lay([Column("First"), Column("Second")], rows, width)
-        limit = max(width, sum(layout.widths[-1:]))
-        assert all(cell_width(line) <= limit for line in [*layout.header(), *map(layout.row, rows)])
+    columns = [Column("First"), Column("Second")]
+    kept = [report_layout(columns, rows, width, keep_last=keep) for keep in (True, False)]
+    for layout in [console_layout(columns, rows, width), *kept]:
+        assert all(cell_width(line) <= width for line in [*layout.header(), *map(layout.row, rows)])
 
 
 @pytest.mark.parametrize("width", [1, 2, 3])

@@ -50,7 +50,9 @@ def shown_outputs(case: Path) -> Iterator[tuple[Any, str]]:
     for value, recorded in zip(values, child["output"], strict=True):
         guid = _GUID.search(f"{recorded.get('to_string')} {recorded.get('json')} {recorded['display']}")
         shown = re.search(r"RunspaceId +: ([0-9a-f-]{36})|^([0-9a-f-]{36})", recorded["display"], re.MULTILINE)
-        found = next((each for match in (guid, shown) if match for each in match.groups() if each), str(uuid.UUID(int=0)))
+        found = next(
+            (each for match in (guid, shown) if match for each in match.groups() if each), str(uuid.UUID(int=0))
+        )
         if isinstance(value, PSObject):
             value.set_origin(child["location"], uuid.UUID(found), show=child["location"] != "localhost")
         yield value, recorded["display"]

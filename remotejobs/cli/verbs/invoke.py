@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,14 +110,12 @@ def _view(name: str, spec: JobSpec) -> View:
     )
 
 
-def _run_loop(work: Any) -> int:
+def _run_loop(work: Coroutine[Any, Any, int]) -> int:
     try:
         import uvloop
     except ImportError:
-        result: int = asyncio.run(work)
-        return result
-    result = uvloop.run(work)
-    return result
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
 def _targets(values: Mapping[str, Any]) -> Resolved:

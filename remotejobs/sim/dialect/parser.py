@@ -279,7 +279,8 @@ class Parser(Expressions):
     def _function(self) -> Node:
         name = self.match(_FUNCTION)
         if not name:
-            raise self.error("Missing name after function keyword.", "MissingNameAfterKeyword", self.at - 1, self.at)
+            after = self.at - 1
+            raise self.error("Missing name after function keyword.", "MissingNameAfterKeyword", after, after)
         self.blank(lines=True)
         parameters = self._parameters() if self.peek() == "(" else []
         self.blank(lines=True)

@@ -1,7 +1,7 @@
 """The built-in dialect as an interpreter: a demo and a test double, not a PowerShell.
 
-Knows the port and the parts of the dialect. It says what it does not know and never guesses. It knows: literals, strings with
-expansion and escapes, here-strings, variables, param and $args, arrays, ranges, hashtables, [pscustomobject], the
+Knows the port and the parts of the dialect. It says what it does not know and never guesses. It knows literals, strings
+with expansion and escapes, here-strings, variables, param and $args, arrays, ranges, hashtables, [pscustomobject], the
 arithmetic, comparison, logical, string and format operators, casts, members of strings, numbers, dates and tables;
 if, switch, for, foreach, while, do, try, throw, return, exit, break, continue; functions and script blocks;
 pipelines over the cmdlets of cmdlets.py and windows.py; 2>$null.
@@ -20,8 +20,8 @@ from remotejobs.sim.dialect.evaluator import Emit, Evaluator, Frame, Session, St
 from remotejobs.sim.dialect.members import TypeName
 from remotejobs.sim.dialect.nodes import Source
 from remotejobs.sim.dialect.parser import parse
-from remotejobs.sim.interpreter import Command, HostMethod, Invocation, Streams
 from remotejobs.sim.identity import version_table
+from remotejobs.sim.interpreter import Command, HostMethod, Invocation, Streams
 from remotejobs.sim.records import Position, ScriptError
 from remotejobs.sim.shells import HostInfo
 
@@ -42,7 +42,8 @@ class DialectRunspace:
     def __init__(self, host: HostInfo) -> None:
         environment = {
             "COMPUTERNAME": host.name, "USERNAME": host.user, "USERDOMAIN": host.name, "OS": "Windows_NT",
-            "PROCESSOR_ARCHITECTURE": "AMD64", "SYSTEMROOT": r"C:\Windows", "WINDIR": r"C:\Windows", "SYSTEMDRIVE": "C:",
+            "PROCESSOR_ARCHITECTURE": "AMD64", "SYSTEMROOT": r"C:\Windows", "WINDIR": r"C:\Windows",
+            "SYSTEMDRIVE": "C:",
             "TEMP": rf"C:\Users\{host.user}\AppData\Local\Temp", "USERPROFILE": rf"C:\Users\{host.user}",
         }  # fmt: skip
         self._session = Session(host, environment)

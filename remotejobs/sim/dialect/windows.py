@@ -158,7 +158,8 @@ class _GetEventLog(Cmdlet):
         for number in range(min(self.p["Newest"] or 100, 100)):
             moment = now - timedelta(minutes=7 * number)
             adapted = {
-                "MachineName": host, "Data": b"", "Index": 5000 - number, "Category": "(0)", "CategoryNumber": UInt16(0),
+                "MachineName": host, "Data": b"", "Index": 5000 - number, "Category": "(0)",
+                "CategoryNumber": UInt16(0),
                 "EventID": 7036, "EntryType": enum("System.Diagnostics.EventLogEntryType", "Information", 4),
                 "Message": f"The {_SERVICES[number % len(_SERVICES)][1]} service entered the running state.",
                 "Source": "Service Control Manager", "InstanceId": Int64(1073748860), "TimeGenerated": moment,
@@ -179,7 +180,8 @@ class _GetCimInstance(Cmdlet):
             "win32_operatingsystem": ("Win32_OperatingSystem", {
                 "Caption": "Microsoft Windows Server 2022 Standard", "Version": "10.0.20348", "BuildNumber": "20348",
                 "CSName": host, "OSArchitecture": "64-bit", "LastBootUpTime": now - timedelta(days=3),
-                "LocalDateTime": now, "FreePhysicalMemory": UInt64(2_621_440), "TotalVisibleMemorySize": UInt64(4_193_780),
+                "LocalDateTime": now, "FreePhysicalMemory": UInt64(2_621_440),
+                "TotalVisibleMemorySize": UInt64(4_193_780),
                 "NumberOfProcesses": UInt32(len(_PROCESSES)), "SystemDirectory": r"C:\Windows\system32", "Status": "OK",
             }),
             "win32_computersystem": ("Win32_ComputerSystem", {

@@ -16,7 +16,7 @@ from lxml import etree
 
 from remotejobs.errors import LimitError, ProtocolError
 from remotejobs.wsman.clixml.primitives import PRIMITIVES, unescape
-from remotejobs.wsman.clixml.values import NO_BASE, PSObject, XmlDocument, text
+from remotejobs.wsman.clixml.values import NO_BASE, OrderedDictionary, PSObject, XmlDocument, text
 
 _T = TypeVar("_T")
 MAX_DEPTH: Final = 50  # PowerShell's own: a value inside 49 others is not read
@@ -35,8 +35,9 @@ _PARSER = etree.XMLParser(
 )
 _DOCUMENT_PARSER = etree.XMLParser(encoding="utf-8", resolve_entities=False, no_network=True)
 
-_PLAIN: dict[str, Callable[[], Any]] = {"LST": list, "IE": list, "DCT": dict}
-_CONTAINERS: dict[str, Callable[[], Any]] = {**_PLAIN, "STK": list, "QUE": list}
+_PLAIN = frozenset({"LST", "IE", "DCT"})
+_CONTAINERS = _PLAIN | {"STK", "QUE"}
+_ORDERED = "System.Collections.Specialized.OrderedDictionary"
 _TYPE_NAMES = {
     **{primitive.tag: (primitive.name,) for primitive in PRIMITIVES},
     "LST": ("System.Collections.ArrayList", "System.Object"),
@@ -166,7 +167,7 @@ class _Reader:
             elif read is not None:
                 base = _primitive(child, read)
             elif whole is None and tag in _PLAIN and child is children[-1]:  # a container and nothing of its own
-                return self._fill(child, self._keep(ref_id, _PLAIN[tag]()), depth + 1)
+                return self._fill(child, self._keep(ref_id, _container(tag, types)), depth + 1)
             else:
                 # Remembered before its content is read, which may refer to it.
                 whole = whole or self._keep(ref_id, PSObject())
@@ -178,7 +179,7 @@ class _Reader:
                     self._members(child, whole.extended, depth)
                 elif tag in _CONTAINERS:
                     types = types or _TYPE_NAMES[tag]
-                    base = self._fill(child, _CONTAINERS[tag](), depth + 1)
+                    base = self._fill(child, _container(tag, types), depth + 1)
                 elif tag == "Obj" or tag == "PR":
                     base = self.value(child, depth + 1)
                 else:
@@ -286,6 +287,12 @@ def _children(element: etree._Element) -> list[etree._Element]:
 def _blank(content: str, element: etree._Element) -> None:
     if not content.isspace():
         raise ProtocolError(f"An object of the host has text between the elements of <{element.tag!s:.40}>.")
+
+
+def _container(tag: str, types: tuple[str, ...]) -> list[Any] | dict[Any, Any]:
+    if tag != "DCT":
+        return []
+    return OrderedDictionary() if types and types[0].removeprefix("Deserialized.") == _ORDERED else {}
 
 
 def _primitive(element: etree._Element, read: Callable[[str], Any]) -> Any:

@@ -4,10 +4,10 @@ Knows Python types and how PowerShell turns a value into text. Must not know XML
 
 A value comes as the natural type where nothing is lost: str, bool, int, float, Decimal, datetime, timedelta, uuid.UUID,
 bytes, list, dict, None. Where the natural type is a little too wide, a subclass of it keeps the rest and behaves like
-it everywhere: Byte ... UInt64 and Single (numbers), Char, Uri, Version and XmlDocument (text), DateTime and TimeSpan
-(only where the seventh digit of the fraction is not 0, which Python cannot hold). A script block is its text, as for
-PowerShell itself. A list or dict keeps no .NET type name, as PowerShell makes an ArrayList or Hashtable of it too. All
-that has members, or text of its own, is a PSObject.
+it everywhere: Byte ... UInt64 and Single (numbers), Char, Uri, Version and XmlDocument (text), OrderedDictionary,
+DateTime and TimeSpan (only where the seventh digit of the fraction is not 0, which Python cannot hold). A script block
+is its text, as for PowerShell itself. A list or dict keeps no other .NET type name, as PowerShell makes an ArrayList or
+Hashtable of it too. All that has members, or text of its own, is a PSObject.
 
 A datetime without tzinfo is of kind Unspecified, one in `datetime.UTC` of kind Utc, any other of kind Local on the
 computer that sent it: the offset is kept, and not turned into that of this computer as PowerShell does.
@@ -83,6 +83,12 @@ class Uri(str):
 
 class XmlDocument(str):
     """The text of a System.Xml.XmlDocument, well-formed."""
+
+    __slots__ = ()
+
+
+class OrderedDictionary(dict[Any, Any]):
+    """System.Collections.Specialized.OrderedDictionary (`[ordered]`); a plain dict is a Hashtable."""
 
     __slots__ = ()
 
@@ -224,15 +230,18 @@ class PSObject:
         return {**self.extended, **{name: v for name, v in self.adapted.items() if name.lower() not in hidden}}
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The property `name`, whatever its case, else `default`."""
-        for members in (self.extended, self.adapted):
+        """The property `name`, or the entry of the dictionary inside, whatever its case, else `default`."""
+        places = [self.extended, self.adapted]
+        if isinstance(self.base, dict):
+            places.insert(0, self.base)
+        for members in places:
             found = members.get(name, _MISSING)
             if found is not _MISSING:
                 return found
         wanted = name.lower()
-        for members in (self.extended, self.adapted):
+        for members in places:
             for key, value in members.items():
-                if key.lower() == wanted:
+                if isinstance(key, str) and key.lower() == wanted:
                     return value
         return default
 
@@ -354,19 +363,13 @@ def _nested_text(value: Any) -> str:
 
 def type_name(value: PSObject | list[Any] | tuple[Any, ...] | dict[Any, Any]) -> str:
     """The .NET name of the container that PowerShell makes of `value`."""
-    if isinstance(value, PSObject):
-        named = value.type_names[0] if value.type_names else ""
-        if isinstance(value.base, dict):
-            kept = ("System.Management.Automation.PSPrimitiveDictionary",)
-            ordered = "System.Collections.Specialized.OrderedDictionary"
-            if named.endswith(ordered):
-                return ordered
-            return named if named in kept else "System.Collections.Hashtable"
-        kind = container_tag(value)
-        return {"STK": "System.Collections.Stack", "QUE": "System.Collections.Queue"}.get(
-            kind, "System.Collections.ArrayList"
-        )
-    return "System.Collections.Hashtable" if isinstance(value, dict) else "System.Collections.ArrayList"
+    inside = value.base if isinstance(value, PSObject) else value
+    if isinstance(inside, OrderedDictionary):
+        return "System.Collections.Specialized.OrderedDictionary"
+    if isinstance(inside, dict):
+        return "System.Collections.Hashtable"
+    kinds = {"STK": "System.Collections.Stack", "QUE": "System.Collections.Queue"}
+    return kinds.get(container_tag(value) if isinstance(value, PSObject) else "", "System.Collections.ArrayList")
 
 
 def container_tag(value: PSObject) -> str:

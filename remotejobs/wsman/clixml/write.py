@@ -21,6 +21,7 @@ from remotejobs.wsman.clixml.values import (
     Char,
     Int16,
     Int64,
+    OrderedDictionary,
     PSObject,
     SByte,
     SecureString,
@@ -48,6 +49,7 @@ _INTEGERS = {
 _TEXTS = {Char: "C", Uri: "URI", Version: "Version", XmlDocument: "XD"}
 _ARRAY = ("System.Object[]", "System.Array", "System.Object")
 _HASHTABLE = ("System.Collections.Hashtable", "System.Object")
+_ORDERED = ("System.Collections.Specialized.OrderedDictionary", "System.Object")
 _BIG_INTEGER = ("System.Numerics.BigInteger", "System.ValueType", "System.Object")
 _FORBIDDEN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\ufffe": "&#xFFFE;", "\uffff": "&#xFFFF;"})
 
@@ -132,7 +134,8 @@ class _Writer:
             self._members("Props", value.adapted, depth + 1)
             self._members("MS", value.extended, depth + 1)
         else:
-            self._type_names(_HASHTABLE if isinstance(value, dict) else _ARRAY)
+            ordered = isinstance(value, OrderedDictionary)
+            self._type_names(_ORDERED if ordered else _HASHTABLE if isinstance(value, dict) else _ARRAY)
             self._container(value, "LST", depth + 1)
         self.pieces.append("</Obj>")
 
