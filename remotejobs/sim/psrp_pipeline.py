@@ -9,7 +9,7 @@ import asyncio
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from remotejobs.sim.clixml_build import to_clixml
 from remotejobs.sim.interpreter import HostMethod, Runspace
@@ -28,10 +28,8 @@ from remotejobs.sim.records import (
     runtime_exception,
     state,
 )
+from remotejobs.sim.shells import HostInfo, ShellSink
 from remotejobs.sim.values import NOTHING, Int64, PSObject
-
-if TYPE_CHECKING:
-    from remotejobs.sim.psrp_host import PsrpHost
 
 _ROOM = 4 * 1024 * 1024  # bytes that may wait for a Receive before a script is held up
 _INPUT_LIMIT = 64 * 1024 * 1024
@@ -45,16 +43,45 @@ _STREAMS = {
 _STATES = {"Stopped": 3, "Completed": 4, "Failed": 5}
 
 
+class PoolSide(Protocol):
+    """What a pipeline asks of its pool."""
+
+    host: HostInfo
+    sink: ShellSink
+    pool_host: bool
+
+    def write(self, kind: int, clixml: str, pipeline_id: uuid.UUID | None, command_id: str | None) -> int:
+        """Send one message."""
+        ...
+
+    def decode(self, data: bytes) -> Any:
+        """Read one value that the client sent."""
+        ...
+
+    def acquire(self, pipeline: Pipeline) -> Runspace | None:
+        """A runspace, or None: then the pipeline is started when there is one."""
+        ...
+
+    def release(self, runspace: Runspace) -> None:
+        """Give a runspace back."""
+        ...
+
+    def forget(self, command_id: str) -> None:
+        """The pipeline has ended."""
+        ...
+
+
 class Pipeline:
     """One pipeline, from Command to its one terminal PIPELINE_STATE. It is the Streams of its interpreter."""
 
-    def __init__(self, host: PsrpHost, command_id: str) -> None:
+    def __init__(self, host: PoolSide, command_id: str) -> None:
         self.pipeline_id = uuid.UUID(int=0)
         self.ended = False
         self._host = host
         self._command_id = command_id
         self._request: CreatePipeline | None = None
         self._task: asyncio.Task[None] | None = None
+        self._runspace: Runspace | None = None
         self._entered = False
         self._input: deque[Any] = deque()
         self._input_size = 0
@@ -79,7 +106,8 @@ class Pipeline:
         if runspace:
             self._host.sink.command_state(self._command_id, "Running", None)
             self._task = asyncio.get_running_loop().create_task(self._run(runspace))
-            self._task.add_done_callback(lambda _: self._host.release(runspace))
+            self._runspace = runspace
+            self._task.add_done_callback(lambda _: self._release())  # it may be cancelled before it has begun
 
     def take(self, message: Message) -> None:
         """Take pipeline input or the answer to a host call."""
@@ -136,13 +164,13 @@ class Pipeline:
     async def text(self, stream: str, message: str) -> None:
         """Write to Warning, Verbose or Debug; a client with a host is told twice, as PowerShell does."""
         kind, method = _STREAMS[stream]
-        await self._record(stream, kind, informational(stream, message))
-        await self.host_call(method, message)
+        if await self._record(stream, kind, informational(stream, message)):
+            await self.host_call(method, message)
 
     async def information(self, record: InformationRecord, shown: str | None) -> None:
         """Write an information record."""
-        await self._record("Information", MessageType.INFORMATION_RECORD, record.to_object())
-        if shown is not None:
+        written = await self._record("Information", MessageType.INFORMATION_RECORD, record.to_object())
+        if written and shown is not None:
             await self.host_call(HostMethod.WriteLine2, shown)
 
     async def progress(self, record: ProgressRecord) -> None:
@@ -198,9 +226,11 @@ class Pipeline:
         self._input.append(item)
         self._input_news.set()
 
-    async def _record(self, stream: str, kind: MessageType, record: PSObject) -> None:
+    async def _record(self, stream: str, kind: MessageType, record: PSObject) -> bool:
+        """Write to a stream; False when the client wanted it in the output instead."""
         merged = self._request is not None and stream in self._request.merged
         await self.recorded(MessageType.PIPELINE_OUTPUT if merged else kind, payload(record))
+        return not merged
 
     async def _answer(self, call_id: int) -> Any:
         waiting = self._answers[call_id] = asyncio.get_running_loop().create_future()
@@ -213,17 +243,23 @@ class Pipeline:
     async def _run(self, runspace: Runspace) -> None:
         assert self._request
         self._entered = True
+        name, record = "Completed", None
         try:
             await runspace.run(self._request.invocation, self)
         except ScriptError as failed:
-            self._end("Failed", failed.record)
+            name, record = "Failed", failed.record
         except asyncio.CancelledError:
-            self._end("Stopped", STOPPED)
+            name, record = "Stopped", STOPPED
         except Exception as error:  # noqa: BLE001 - a fault of ours must not leave a client waiting
             text = f"The simulated host failed: {type(error).__name__}: {error}"
-            self._end("Failed", ErrorRecord(runtime_exception(text), "SimulatedHost", "NotSpecified"))
-        else:
-            self._end("Completed", None)
+            name, record = "Failed", ErrorRecord(runtime_exception(text), "SimulatedHost", "NotSpecified")
+        self._release()
+        self._end(name, record)
+
+    def _release(self) -> None:
+        if self._runspace:
+            runspace, self._runspace = self._runspace, None
+            self._host.release(runspace)
 
     def _end(self, name: str, record: ErrorRecord | None) -> None:
         if not self.ended:

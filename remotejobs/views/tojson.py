@@ -102,7 +102,7 @@ class _Converter:
         if isinstance(value, float):
             return value if value - value == 0 else text(value)
         if isinstance(value, Decimal):
-            return self._decimal(value)
+            return self._decimal(value) if value.is_finite() else str(value)
         if isinstance(value, datetime):
             return date_time_text(value)
         if isinstance(value, _CUT):

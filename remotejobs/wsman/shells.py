@@ -13,11 +13,11 @@ from xml.sax.saxutils import escape
 from lxml import etree
 
 from remotejobs.errors import ProtocolError
-from remotejobs.wsman.envelopes import POWERSHELL, SHELL, TRANSFER, Request, Requests, option
+from remotejobs.wsman.envelopes import POWERSHELL, SHELL, TRANSFER, Request, Requests, option, option_set, selector_set
 
 _RSP = f"{{{SHELL}}}"
-_KEEPALIVE = (option("WSMAN_CMDSHELL_OPTION_KEEPALIVE", "True"),)
-_NO_CMD = (option("WINRS_SKIP_CMD_SHELL", "False"),)
+_KEEPALIVE = option_set(option("WSMAN_CMDSHELL_OPTION_KEEPALIVE", "True"))
+_NO_CMD = option_set(option("WINRS_SKIP_CMD_SHELL", "False"))
 _DONE = f"{SHELL}/CommandState/Done"
 
 # The misspelling is the real constant, in PowerShell's client and server alike; anything else closes the command.
@@ -44,7 +44,7 @@ class PowerShellShell:
 
     def __init__(self, requests: Requests, shell_id: str) -> None:
         self._requests = requests
-        self._selectors = {"ShellId": shell_id}
+        self._selectors = selector_set(ShellId=shell_id)
         self.shell_id = shell_id
 
     @property
@@ -70,7 +70,7 @@ class PowerShellShell:
             f"<rsp:OutputStreams>stdout</rsp:OutputStreams>{idle}"
             f'<creationXml xmlns="{POWERSHELL}">{_base64(payload)}</creationXml></rsp:Shell>'
         )
-        return self._requests.request(f"{TRANSFER}/Create", body, options=options)
+        return self._requests.request(f"{TRANSFER}/Create", body, options=option_set(*options))
 
     def created(self, answer: etree._Element) -> None:
         """Take the shell's id from the answer to Create: from rsp:Shell, else from the selector (OMI)."""
@@ -81,7 +81,7 @@ class PowerShellShell:
                 if not shell_id or len(shell_id) > 128:
                     break
                 self.shell_id = shell_id
-                self._selectors = {"ShellId": shell_id}
+                self._selectors = selector_set(ShellId=shell_id)
                 return
         raise ProtocolError("The answer to Create names no shell.")
 

@@ -250,7 +250,8 @@ def test_prompts_are_refused_and_the_script_goes_on() -> None:
 def test_a_record_is_not_kept_twice_for_its_host_call() -> None:
     record = (
         '<Obj RefId="0"><TN RefId="0"><T>System.Management.Automation.WarningRecord</T></TN><ToString>w</ToString><MS>'
-        '<S N="InformationalRecord_Message">w</S><B N="InformationalRecord_SerializeInvocationInfo">false</B></MS></Obj>'
+        '<S N="InformationalRecord_Message">w</S><B N="InformationalRecord_SerializeInvocationInfo">false</B></MS>'
+        "</Obj>"
     )
     shown = HOST_CALL.format(ci=-100, mi=22, name="WriteWarningLine", mp="<S>w</S>")
     written = HOST_CALL.format(ci=-100, mi=16, name="WriteLine2", mp="<S>plain</S>")

@@ -16,17 +16,22 @@ from remotejobs.wsman.psrp.fragments import Defragmenter
 from remotejobs.wsman.psrp.messages import MessageType, read_message
 
 _DATA = re.compile(r"<Data Stream='[^']*' PSGuid='([^']*)'\s*>([^<]*)</Data>")
-_GUID = re.compile(r"RunspaceId=([0-9a-f-]{36})|\"RunspaceId\":\"([0-9a-f-]{36})\"")
+_NO_ID = "00000000-0000-0000-0000-000000000000"
+_GUID = re.compile(
+    r"RunspaceId=([0-9a-f-]{36})|\"RunspaceId\":\"([0-9a-f-]{36})\"|RunspaceId +: ([0-9a-f-]{36})|^([0-9a-f-]{36})",
+    re.MULTILINE,
+)
 
 
 def messages(wire: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield type and data of every message that the server of one recording sent."""
-    streams: dict[tuple[Any, str], Defragmenter] = {}
-    for line in wire.read_text("utf-8").splitlines():
-        packet = json.loads(line)
-        match = _DATA.search(packet.get("line") or "") if packet["dir"] == "s2c" else None
+    """Yield type and data of every message that the server of the first connection of a recording sent."""
+    streams: dict[str, Defragmenter] = {}
+    packets = [json.loads(line) for line in wire.read_text("utf-8").splitlines()]
+    for packet in packets:
+        ours = packet["dir"] == "s2c" and packet["conn"] == packets[0]["conn"]
+        match = _DATA.search(packet.get("line") or "") if ours else None
         if match:
-            stream = streams.setdefault((packet["conn"], match[1]), Defragmenter(1 << 30))
+            stream = streams.setdefault(match[1], Defragmenter(1 << 30))
             for _, blob in stream.feed(base64.b64decode(match[2])):
                 yield read_message(blob)
 
@@ -37,22 +42,21 @@ def raw_records(wire: Path, kind: MessageType) -> list[bytes]:
 
 
 def shown_outputs(case: Path) -> Iterator[tuple[Any, str]]:
-    """Yield each output object of a recorded case with what PowerShell displayed for it at width 100."""
-    job = json.loads(case.read_text("utf-8")).get("job")
-    wire = case.with_suffix(".wire.jsonl")
+    """Yield each output object of a recorded case with what PowerShell displayed for it at width 100.
+
+    The recorder kept the first objects of each case only, and no `$null`.
+    """
+    job, wire = json.loads(case.read_text("utf-8")).get("job"), case.with_suffix(".wire.jsonl")
     if not isinstance(job, dict) or not wire.exists() or len(job.get("children") or ()) != 1:
         return
     child = job["children"][0]
     values = [deserialize(raw) for raw in raw_records(wire, MessageType.PIPELINE_OUTPUT)]
     values = [value for value in values if value is not None]
-    if len(values) != len(child["output"]):
+    if len(values) != child["counts"]["output"]:
         return
-    for value, recorded in zip(values, child["output"], strict=True):
+    for value, recorded in zip(values, child["output"], strict=False):
         guid = _GUID.search(f"{recorded.get('to_string')} {recorded.get('json')} {recorded['display']}")
-        shown = re.search(r"RunspaceId +: ([0-9a-f-]{36})|^([0-9a-f-]{36})", recorded["display"], re.MULTILINE)
-        found = next(
-            (each for match in (guid, shown) if match for each in match.groups() if each), str(uuid.UUID(int=0))
-        )
+        runspace_id = next((each for each in guid.groups() if each), _NO_ID) if guid else _NO_ID
         if isinstance(value, PSObject):
-            value.set_origin(child["location"], uuid.UUID(found), show=child["location"] != "localhost")
+            value.set_origin(child["location"], uuid.UUID(runspace_id), show=child["location"] != "localhost")
         yield value, recorded["display"]

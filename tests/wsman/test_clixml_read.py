@@ -105,12 +105,16 @@ def test_primitives_are_natural_values() -> None:
     [
         ("2026-11-20T03:04:05.0061234Z", DateTime(2026, 11, 20, 3, 4, 5, 6123, UTC, tick=4)),
         ("2026-11-20T03:04:05.5+01:00", datetime(2026, 11, 20, 3, 4, 5, 500000, timezone(timedelta(hours=1)))),
-        ("2026-11-20", datetime(2026, 11, 20)),
+        ("2026-11-20", datetime.fromisoformat("2026-11-20")),
     ],
 )
 def test_dates_keep_kind_and_ticks(written: str, value: datetime) -> None:
     found = deserialize(f"<DT>{written}</DT>".encode())
-    assert (found, found.utcoffset(), getattr(found, "tick", 0)) == (value, value.utcoffset(), getattr(value, "tick", 0))
+    assert (found, found.utcoffset(), getattr(found, "tick", 0)) == (
+        value,
+        value.utcoffset(),
+        getattr(value, "tick", 0),
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,8 @@ def test_document_types_are_refused_before_they_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", [(b"<Obj><LST>", b"</LST></Obj>"), (b'<Obj><MS><Obj N="a"><MS>', b"</MS></Obj></MS></Obj>"), (b"<Obj>", b"</Obj>")]
+    "part",
+    [(b"<Obj><LST>", b"</LST></Obj>"), (b'<Obj><MS><Obj N="a"><MS>', b"</MS></Obj></MS></Obj>"), (b"<Obj>", b"</Obj>")],
 )
 @pytest.mark.parametrize("times", [60, 10_000])
 def test_deep_objects_are_refused(part: tuple[bytes, bytes], times: int) -> None:
@@ -184,7 +189,9 @@ def test_tags_are_counted_before_they_are_parsed() -> None:
 
 
 def test_references_resolve_by_identity_and_may_be_circular() -> None:
-    raw = b'<Obj RefId="0"><LST><Obj RefId="1"><MS><Ref N="me" RefId="1"/><Ref N="all" RefId="0"/></MS></Obj></LST></Obj>'
+    raw = (
+        b'<Obj RefId="0"><LST><Obj RefId="1"><MS><Ref N="me" RefId="1"/><Ref N="all" RefId="0"/></MS></Obj></LST></Obj>'
+    )
     whole = deserialize(raw)
     assert whole[0].me is whole[0]
     assert whole[0].all is whole
@@ -243,7 +250,9 @@ def test_containers() -> None:
 
 
 def test_keys_that_python_cannot_hash_are_their_text() -> None:
-    day = b"<Obj N='Key'><TN><T>System.DayOfWeek</T><T>System.Enum</T></TN><ToString>Monday</ToString><I32>1</I32></Obj>"
+    day = (
+        b"<Obj N='Key'><TN><T>System.DayOfWeek</T><T>System.Enum</T></TN><ToString>Monday</ToString><I32>1</I32></Obj>"
+    )
     entries = [day, b"<Obj N='Key'><LST><I32>1</I32><I32>2</I32></LST></Obj>", b"<I32 N='Key'>7</I32>"]
     raw = b"".join(b"<En>" + key + b"<S N='Value'>v</S></En>" for key in entries)
     assert deserialize(b"<Obj><DCT>" + raw + b"</DCT></Obj>") == {"Monday": "v", "1 2": "v", 7: "v"}

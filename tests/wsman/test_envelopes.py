@@ -11,7 +11,17 @@ from lxml import etree
 
 from remotejobs.errors import FaultError, LimitError, ProtocolError
 from remotejobs.wsman import shells
-from remotejobs.wsman.envelopes import SHELL, SOAP, TRANSFER, WSMAN, Requests, option, read_answer
+from remotejobs.wsman.envelopes import (
+    SHELL,
+    SOAP,
+    TRANSFER,
+    WSMAN,
+    Requests,
+    option,
+    option_set,
+    read_answer,
+    selector_set,
+)
 from remotejobs.wsman.faults import Means, meaning, normalise
 from tests.recordings import RECORDINGS, needs_recordings
 
@@ -41,7 +51,10 @@ def fault(detail: str = "", subcode: str = "w:InternalError", reason: str = "why
 
 def test_a_request_is_well_formed_and_escaped() -> None:
     request = requests().request(
-        f"{TRANSFER}/Get", "<x/>", selectors={"Na<me": "a&b"}, options=[option("o", "<v>", must_comply=True)]
+        f"{TRANSFER}/Get",
+        "<x/>",
+        selectors=selector_set(**{"Na<me": "a&b"}),
+        options=option_set(option("o", "<v>", must_comply=True)),
     )
     root = etree.fromstring(request.data)
     assert root.findtext(".//{*}To") == URL

@@ -125,6 +125,9 @@ class DateTime(datetime):
     def __eq__(self, other: object) -> bool:
         return super().__eq__(other) and self.tick == getattr(other, "tick", 0)
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     __hash__ = datetime.__hash__
 
 
@@ -141,6 +144,9 @@ class TimeSpan(timedelta):
 
     def __eq__(self, other: object) -> bool:
         return super().__eq__(other) and self.tick == getattr(other, "tick", 0)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
 
     __hash__ = timedelta.__hash__
 
@@ -185,6 +191,9 @@ class _NoBase:
     def __repr__(self) -> str:
         return "NO_BASE"
 
+    def __reduce__(self) -> str:
+        return "NO_BASE"  # the one there is, after a copy too
+
 
 NO_BASE: Final = _NoBase()
 _MISSING: Final = object()
@@ -195,6 +204,7 @@ class PSObject:
 
     `obj["Name"]`, `obj.Name` and `obj.get("Name")` find a property whatever its case, extended before adapted ones;
     `in` asks for a name. One that wraps a list (`base`) also has its length, its items by number and its iteration.
+    Equal is what has equal content; as with lists, two that contain themselves cannot be compared.
 
     Attributes:
         type_names: The type and its bases as the host wrote them, without a `Deserialized.` that it did not write;
@@ -234,12 +244,11 @@ class PSObject:
         places = [self.extended, self.adapted]
         if isinstance(self.base, dict):
             places.insert(0, self.base)
+        wanted = name.lower()
         for members in places:
             found = members.get(name, _MISSING)
             if found is not _MISSING:
                 return found
-        wanted = name.lower()
-        for members in places:
             for key, value in members.items():
                 if isinstance(key, str) and key.lower() == wanted:
                     return value

@@ -37,6 +37,7 @@ _RECORDS: dict[int, Stream] = {
     MessageType.PROGRESS_RECORD: Stream.Progress,
 }
 _STATE = re.compile(rb'<Obj RefId="0"><MS><I32 N="(?:Pipeline|Runspace)State">(\d{1,3})</I32>')
+_VERSION = re.compile(rb'<Obj RefId="0"><MS><Version N="protocolversion">(\d\.\d)</Version>')
 
 
 class PoolState(IntEnum):
@@ -193,7 +194,8 @@ class Runspace:
         return fragments(self._objects, write_message(kind, self.pool_id, pipeline, data), size)
 
     def _negotiate(self, data: bytes) -> None:
-        version = str(_member(data, "protocolversion"))
+        found = _VERSION.match(data)
+        version = found[1].decode() if found else str(_member(data, "protocolversion"))
         if version not in ACCEPTED_VERSIONS:
             raise ProtocolError(
                 f"The host speaks version {version[:20]} of the PowerShell remoting protocol; "
@@ -238,7 +240,7 @@ class Runspace:
 
 
 def _state(data: bytes) -> int:
-    # Every server writes the state like this; decoding the whole of it costs ten times as much.
+    # Every server writes it like this; decoding the whole of it costs ten times as much.
     found = _STATE.match(data)
     state = int(found[1]) if found else _member(data, "PipelineState", "RunspaceState")
     if not isinstance(state, int):

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remotejobs.views.display import display, without_origin
+from remotejobs.wsman.clixml.read import deserialize
+from remotejobs.wsman.clixml.values import PSObject, Version
+from tests.recordings import RECORDINGS, needs_recordings
+from tests.views.factory import bag, error, service
+from tests.views.wire import shown_outputs
+
+KEPT = Path(__file__).parents[1] / "data" / "display.jsonl"
+OUT_OF_SCOPE = {
+    "array-circular",  # a list in a list: its items, where PowerShell shows Capacity, Count, ...
+    "format-objects",  # format records are shown by formatdata.py; Out-String of one alone is an error
+    "string-large",  # cut by the recorder
+}
+
+
+def plain(text: str) -> list[str]:
+    """Without blanks at line ends, and with a plain blank before AM and PM (ICU has U+202F there)."""
+    lines = [line.rstrip() for line in text.replace("\u202f", " ").replace("\r\n", "\n").split("\n")]
+    return "\n".join(lines).rstrip().split("\n")
+
+
+def shown(value: Any, width: int | None = 100) -> list[str]:
+    return plain("\n".join(display(value, width)))
+
+
+@pytest.mark.parametrize("line", KEPT.read_text("utf-8").splitlines(), ids=lambda line: json.loads(line)["case"])
+def test_kept_recordings(line: str) -> None:
+    case = json.loads(line)
+    value = deserialize(case["clixml"].encode())
+    if isinstance(value, PSObject):
+        value.set_origin("localhost", uuid.UUID(int=1), show=False)
+    assert shown(value) == plain(case["display"])
+
+
+@needs_recordings
+@pytest.mark.parametrize("kind", ["cases", "calls"])
+def test_all_recordings(kind: str) -> None:
+    assert RECORDINGS is not None
+    compared, wrong = 0, []
+    for case in sorted((RECORDINGS / "pwsh" / kind).glob("*.json")):
+        if case.stem in OUT_OF_SCOPE:
+            continue
+        for value, expected in shown_outputs(case):
+            compared += 1
+            if shown(value) != plain(expected):
+                wrong.append((case.stem, shown(value), plain(expected)))
+    assert wrong == []
+    assert compared > 20
+
+
+SERVICE_ROW = ["", "Status   Name               DisplayName", "------   ----               -----------"]
+
+
+def test_a_service_as_get_service_shows_it() -> None:
+    row = "Running  WinRM              Windows Remote Management (WS-Managem…"
+    assert shown(service("Running", "WinRM", "Windows Remote Management (WS-Management)"))[3] == row
+    assert shown([service("Running", "a", "A"), service("Stopped", "b", "B")]) == [
+        *SERVICE_ROW,
+        "Running  a                  A",
+        "Stopped  b                  B",
+    ]
+
+
+def test_deserialized_types_have_the_same_view() -> None:
+    local = service("Running", "a", "A")
+    remote = PSObject(tuple(f"Deserialized.{name}" for name in local.type_names), None, adapted=local.properties)
+    assert shown(remote) == shown(local)
+
+
+def test_a_view_gets_the_computer_name_when_it_is_to_be_shown() -> None:
+    value = service("Running", "a", "A")
+    value.set_origin("web01", uuid.UUID(int=1), show=True)
+    assert shown(value)[3].split() == ["Running", "a", "A", "web01"]
+    value = service("Running", "a", "A")
+    value.set_origin("web01", uuid.UUID(int=1), show=False)
+    assert shown(value) == [*SERVICE_ROW, "Running  a                  A"]
+
+
+def test_four_properties_are_a_table_and_five_a_list() -> None:
+    assert shown(bag(A=1, B="x", C=True, D=None)) == ["", "A B    C D", "- -    - -", "1 x True"]
+    assert shown(bag(A=1, B="x", C=True, D=None, E=[1, 2, 3, 4, 5])) == [
+        "", "A : 1", "B : x", "C : True", "D :", "E : {1, 2, 3, 4…}",
+    ]  # fmt: skip
+
+
+def test_notes_count_even_when_they_are_hidden() -> None:
+    """Semantics 4.6: one property of its own and three notes are a table, two are a list."""
+    one, two = bag(A=1), bag(A=1, B=2)
+    for value in (one, two):
+        value.set_origin("web01", uuid.UUID(int=1), show=True)
+    assert shown(one)[1] == "A PSComputerName RunspaceId"
+    assert shown(two)[1:4] == ["A              : 1", "B              : 2", "PSComputerName : web01"]
+    assert shown(without_origin(two)) == ["", "A B", "- -", "1 2"]
+
+
+def test_kinds_are_parted_by_blank_lines() -> None:
+    assert shown(["a", bag(A=1), bag(A=22), "b", {"k": "v"}, 5]) == [
+        "a", "", " A", " -", " 1", "22", "", "b", "",
+        "Name                           Value", "----                           -----",
+        "k                              v", "", "5",
+    ]  # fmt: skip
+
+
+def test_null_is_nothing_and_an_empty_string_is_a_line() -> None:
+    assert display(None, 100) == []
+    assert display([1, None, "", "x"], 100) == ["1", "", "x"]
+
+
+def test_lists_in_lists_are_shown_by_their_items() -> None:
+    assert display([1, [2, [3]]], 100) == ["1", "2", "3"]
+    endless: list[Any] = []
+    endless.append(endless)
+    assert display(endless, 100) == ["System.Collections.ArrayList"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1 / 3, "0.333333333333333"),
+        (float("inf"), "∞"),
+        (True, "True"),
+        (datetime(2026, 11, 20, 0, 5), "Friday, November 20, 2026 12:05:00 AM"),
+        (Version("10.0.17763"), "10     0      17763  -1"),
+        (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (timedelta(hours=-1), "TotalMilliseconds : -3600000"),
+        (b"\x01\xff", "255"),
+    ],
+)
+def test_natural_values(value: object, expected: str) -> None:
+    assert shown(value)[-1] == expected
+
+
+def test_properties_with_dates_lists_and_objects() -> None:
+    value = bag(When=datetime(2026, 1, 1, 13, 1), Tags=["a", None], Map={"x": {}}, Inner=bag(n=1), E=None)
+    assert shown(value)[1:] == [
+        "When  : 1/1/2026 1:01:00 PM", "Tags  : {a, $null}", "Map   : {[x, System.Collections.Hashtable]}",
+        "Inner : @{n=1}", "E     :",
+    ]  # fmt: skip
+
+
+def test_a_file_stands_under_its_folder() -> None:
+    members = {"Mode": "-a----", "LastWriteTime": datetime(2026, 11, 20, 15, 4), "Length": 12, "Name": "a.txt"}
+    parent = "Microsoft.PowerShell.Core\\FileSystem::C:\\Temp"
+    value = PSObject(("Deserialized.System.IO.FileInfo",), adapted=members, extended={"PSParentPath": parent})
+    assert shown(value) == [
+        "", "    Directory: C:\\Temp", "",
+        "Mode                 LastWriteTime         Length Name",
+        "----                 -------------         ------ ----",
+        "-a----          11/20/2026  3:04 PM             12 a.txt",
+    ]  # fmt: skip
+
+
+def test_an_error_among_the_objects_is_its_message() -> None:
+    assert shown(error()) == ["", "Get-Item: Cannot find path '/nope'."]
+
+
+def test_a_hostile_property_name_stays_on_its_line() -> None:
+    assert shown(bag(**{"a\nweb02: fake": 1})) == ["", "a web02: fake", "-------------", "            1"]
+    assert shown(bag(**{"a\nb": 1, "c": 2, "d": 3, "e": 4, "f": 5}))[1] == "a b : 1"
+
+
+@pytest.mark.parametrize(
+    "type_name",
+    [
+        "System.Diagnostics.Process",
+        "System.Diagnostics.EventLogEntry",
+        "System.Diagnostics.Eventing.Reader.EventLogRecord",
+        "System.IO.DirectoryInfo",
+        "System.Management.Automation.PSDriveInfo",
+        "Microsoft.Management.Infrastructure.CimInstance#root/cimv2/Win32_QuickFixEngineering",
+        "System.Management.Automation.ErrorRecord",
+        "System.DateTime",
+        "System.TimeSpan",
+    ],
+)
+def test_a_view_survives_an_object_that_only_claims_its_type(type_name: str) -> None:
+    """Type names are claims of the host."""
+    odd = {"NPM": "x", "Provider": [1], "TimeGenerated": 5, "LastWriteTime": "never", "PSParentPath": None, "Days": {}}
+    assert display(PSObject((type_name,), adapted={}), 80)
+    assert display(PSObject((type_name,), adapted=odd), 80)
+
+
+def test_a_process_in_megabytes() -> None:
+    members = {"NPM": 20480, "PM": 3 << 20, "WS": 1 << 30, "CPU": 1.5, "Id": 7, "SI": 1, "ProcessName": "pwsh"}
+    row = shown(PSObject(("System.Diagnostics.Process",), extended=members))[3]
+    assert row == "     20     3.00   1,024.00       1.50       7   1 pwsh"
