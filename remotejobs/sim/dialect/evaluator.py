@@ -89,7 +89,9 @@ class Evaluator:
         if scope == "env":
             self.session.environment[name.upper()] = to_text(value)
             return
-        if name.lower() in {"true", "false", "null"}:
+        if name.lower() == "null":
+            return
+        if name.lower() in {"true", "false"}:
             message = f"Cannot overwrite variable {name} because it is read-only or constant."
             raise failure(message, "VariableNotWritable", "WriteError", name, "SessionStateUnauthorizedAccessException")
         top = self.session.variables if scope in {"global", "script"} or not self.frames else self.frames[-1].variables
