@@ -232,7 +232,7 @@ class Outcome:
         message: For a person; empty when Completed.
         error_id: PowerShell's FullyQualifiedErrorId, else empty.
         error_count: Records on the Error stream.
-        failure: CLIXML of the ErrorRecord that ended the script, where the host sent one.
+        failure: CLIXML that holds the ErrorRecord which ended the script (PSRP's PIPELINE_STATE), where there is one.
         seconds: From the first connection to the end.
         details: What else is known: phase, clock, HTTP status, fault code. Plain values, no secrets.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Generator, Sequence
+from typing import cast
 
 from remotejobs.errors import ProtocolError, RemoteJobsError, UnreachableError
 from remotejobs.model import Endpoint, Limits
@@ -194,8 +195,7 @@ class HttpTransport(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TCP stands."""
-        assert isinstance(transport, asyncio.Transport)
-        self._wire = transport
+        self._wire = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
         if self._tls is not None:
             self._shake(self._tls, b"")
 

@@ -107,8 +107,7 @@ class Names:
     def _grow(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start a thread for each name that waits, as far as allowed; watch over those that still wait."""
         with self._lock:
-            coming = self._threads - len(self._running)  # threads about to take a name
-            new = max(0, min(len(self._waiting) - coming, self._allowed - self._threads))
+            new = max(0, min(len(self._waiting), self._allowed - self._threads))
             self._threads += new
         for left in range(new, 0, -1):
             try:

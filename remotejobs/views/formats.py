@@ -19,6 +19,7 @@ from remotejobs.wsman.clixml.records import from_clixml
 from remotejobs.wsman.clixml.values import PSObject
 
 _MEGABYTE, _GIGABYTE = 1 << 20, 1 << 30
+_MOST = 1e30  # what no size or time reaches; NaN does not either
 _DESERIALIZED = "Deserialized."
 
 Source = str | Callable[[PSObject], Any]
@@ -87,18 +88,11 @@ def _plain(*names: str) -> TableFormat:
     return TableFormat(tuple(_field(name) for name in names))
 
 
-def _scaled(name: str, unit: int) -> Callable[[PSObject], str]:
+def _scaled(name: str, unit: int, places: int = 2) -> Callable[[PSObject], str]:
     def value(target: PSObject) -> str:
         number = target.get(name)
-        return f"{number / unit:,.2f}" if isinstance(number, (int, float)) else ""
-
-    return value
-
-
-def _whole(name: str, unit: int) -> Callable[[PSObject], str]:
-    def value(target: PSObject) -> str:
-        number = target.get(name)
-        return str(round(number / unit)) if isinstance(number, (int, float)) else ""
+        sane = isinstance(number, (int, float)) and abs(number) < _MOST
+        return f"{number / unit:,.{places}f}" if sane else ""
 
     return value
 
@@ -136,7 +130,7 @@ def _hot_fix_source(target: PSObject) -> Any:
 
 def _drive_provider(target: PSObject) -> Any:
     provider = target.get("Provider")
-    return (provider.get("Name") if isinstance(provider, PSObject) else cell_text(provider)).rpartition("\\")[2]
+    return cell_text(provider.get("Name") if isinstance(provider, PSObject) else provider).rpartition("\\")[2]
 
 
 def _error(target: PSObject) -> str:
@@ -168,7 +162,7 @@ _BY_NAME: dict[str, Format] = {
         _field("Status", 8), _field("Name", 18), _field("DisplayName", 38)
     ),
     "System.Diagnostics.Process": _table(
-        _field("NPM(K)", 7, _whole("NPM", 1024), right=True),
+        _field("NPM(K)", 7, _scaled("NPM", 1024, 0), right=True),
         _field("PM(M)", 8, _scaled("PM", _MEGABYTE), right=True),
         _field("WS(M)", 10, _scaled("WS", _MEGABYTE), right=True),
         _field("CPU(s)", 10, _scaled("CPU", 1), right=True),

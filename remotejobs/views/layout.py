@@ -93,7 +93,7 @@ def report_layout(
     yielding = list(range(len(widths) - keep_last))
     while width is not None and _total(widths) > width and yielding:
         widest = max(yielding, key=widths.__getitem__)
-        if widths[widest] > _READABLE or len(yielding) == 1 and not keep_last:
+        if widths[widest] > _READABLE or (len(yielding) == 1 and not keep_last):
             widths[widest] -= 1
         else:
             widths[yielding.pop()] = 0

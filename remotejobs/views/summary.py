@@ -34,15 +34,6 @@ _WORDS = {
     EndReason.Disconnected: "disconnected",
 }
 
-_BETWEEN = frozenset({  # something between here and the host, that `test` explains
-    EndReason.Unreachable,
-    EndReason.TimedOutConnect,
-    EndReason.TimedOutAuthenticate,
-    EndReason.AuthenticationFailed,
-    EndReason.AccessDenied,
-})  # fmt: skip
-
-
 def exit_code(outcomes: Iterable[Outcome], *, fail_on_error: bool = False) -> int:
     """Return the exit code of a job: 0, 2 for failed or stopped, 3 for not reached, 4 for both, 6 for not ended.
 
@@ -99,7 +90,7 @@ def pending(names: Sequence[str], targets: int) -> str:
 
 def duration(seconds: float) -> str:
     """Return a duration as people say it: `3.2 s`, `4 min 05 s`, `2 h 03 min`."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -123,15 +114,6 @@ def _names(names: Iterable[str]) -> str:
 
 def _hints(names: defaultdict[EndReason, list[str]]) -> list[str]:
     hints = []
-    between = [name for reason in EndReason if reason in _BETWEEN for name in names[reason]]
-    if between:
-        hints.append(f"To see what is wrong on the way: remotejob test -ComputerName {_quoted(fold(between[:50]))}")
     if names[EndReason.Unknown]:
         hints.append("Unknown: the script may have run there, in part or to its end. Look before it is run again.")
-    if names[EndReason.Disconnected]:
-        hints.append("Disconnected hosts keep what they have for you: remotejob connect, then remotejob receive.")
     return hints
-
-
-def _quoted(names: str) -> str:
-    return f"'{names}'" if "[" in names else names

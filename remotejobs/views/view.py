@@ -6,11 +6,13 @@ Knows the names of the formats. Must not know how any of them looks: each is imp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from remotejobs.errors import UsageError
-from remotejobs.jobs.job import ChildEnd
-from remotejobs.jobs.received import ReceivedRecord
+
+if TYPE_CHECKING:  # the command line reads FORMATS before it knows whether a job, and asyncio with it, is needed
+    from remotejobs.jobs.job import ChildEnd
+    from remotejobs.jobs.received import ReceivedRecord
 
 FORMATS = ("Text", "Table", "List", "Json", "Jsonl", "Csv", "Clixml")
 """The values of -OutputFormat; case does not matter."""

@@ -139,26 +139,6 @@ def test_never_more_threads_than_the_most(resolver: Resolver) -> None:
     run(main())
 
 
-def test_no_more_threads_than_names(monkeypatch: pytest.MonkeyPatch, resolver: Resolver) -> None:
-    start, started = threading.Thread.start, []
-
-    def counted(self: threading.Thread) -> None:
-        started.append(self)
-        start(self)
-
-    async def main() -> None:
-        monkeypatch.setattr(threading.Thread, "start", counted)
-        names = Names(resolver)
-        waiting = [asyncio.ensure_future(names.addresses(f"dead{n}", 1)) for n in range(10)]
-        while resolver.at_once < 10:
-            await asyncio.sleep(0)
-        resolver.release()
-        await asyncio.gather(*waiting)
-
-    run(main())
-    assert len(started) == 10
-
-
 def test_unknown_name() -> None:
     def look_up(host: str) -> list[Address]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")

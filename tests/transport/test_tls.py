@@ -298,6 +298,19 @@ def test_body_that_is_cut_off_is_not_complete() -> None:
     run(main())
 
 
+def test_the_end_of_tls_is_said_to_the_host() -> None:
+    peer = Peer(server_context())
+    assert run(peer.serve(answer(b"hello"), close_notify=False)) == Reply(200, b"hello")
+    assert peer.tls.read() == b""  # where it is not said: SSLEOFError
+
+
+def test_a_refusal_is_said_to_the_host(ca_file: str) -> None:
+    peer = Peer(server_context(ca=OTHER_CA))
+    with pytest.raises(UnreachableError):
+        run(peer.serve(answer(), client_context(SessionOption(ca_file=ca_file))))
+    assert peer.refused_by == "TLSV1_ALERT_UNKNOWN_CA"
+
+
 def test_garbage_among_the_records_is_lost() -> None:
     async def main() -> None:
         reply = await Peer(server_context()).serve(
@@ -315,6 +328,7 @@ class Peer:
     def __init__(self, context: ssl.SSLContext) -> None:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.refused_by: str | None = None
 
     async def serve(
         self,
@@ -328,6 +342,8 @@ class Peer:
         """Post to this server, which asks for a certificate or not, answers `data`, ends TLS in order or not, and sends
         `then` as it is.
         """
+
+        done = asyncio.Event()
 
         async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
@@ -344,17 +360,21 @@ class Peer:
                 self.tls.write(data)
                 if close_notify:
                     self.tls.unwrap()
-            except ssl.SSLError:
-                pass  # unwrap would wait for the client; a refusal is said in what is outgoing
+            except ssl.SSLError as error:  # unwrap would wait for the client
+                self.refused_by = error.reason
             writer.write(self.outgoing.read() + then)
             writer.write_eof()
-            await reader.read()
+            self.incoming.write(await reader.read())
+            self.incoming.write_eof()
+            done.set()
 
-        async with (
-            serving(handler) as endpoint,
-            connected(replace(endpoint, ssl=True), tls=context or client_context(SKIP_ALL)) as transport,
-        ):
-            return await transport.post(b"x")
+        async with serving(handler) as endpoint:
+            try:
+                transport = connected(replace(endpoint, ssl=True), tls=context or client_context(SKIP_ALL))
+                async with transport as connection:
+                    return await connection.post(b"x")
+            finally:
+                await done.wait()
 
     async def _until_done(
         self, step: Callable[[], object], reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -20,8 +20,8 @@ from remotejobs.wsman.clixml.values import NO_BASE, PSObject, Single
         (float("nan"), "NaN"),
         (float("-inf"), "-∞"),
         (Single(0.1), "0.1"),
-        (datetime(2026, 11, 20, 12, 0), "11/20/2026 12:00:00 PM"),
-        (datetime(1, 1, 1), "1/1/0001 12:00:00 AM"),
+        (datetime(2026, 11, 20, 12, 0, tzinfo=UTC), "11/20/2026 12:00:00 PM"),
+        (datetime(1, 1, 1, tzinfo=UTC), "1/1/0001 12:00:00 AM"),
         ([], "{}"),
         ([1, "a", None, True, 5], "{1, a, $null, True…}"),
         ([1, [2, [3]]], "{1, 2 System.Collections.ArrayList}"),
@@ -29,7 +29,7 @@ from remotejobs.wsman.clixml.values import NO_BASE, PSObject, Single
         ({"a": [1], "b": None}, "{[a, System.Collections.ArrayList], [b, ]}"),
         (PSObject(("System.DayOfWeek", "System.Enum"), "Monday", 1), "Monday"),
         (PSObject((), None, [1, 2]), "{1, 2}"),
-        (PSObject((), None, datetime(2026, 11, 20), extended={"Tag": 1}), "11/20/2026 12:00:00 AM"),
+        (PSObject((), None, datetime(2026, 11, 20, tzinfo=UTC), extended={"Tag": 1}), "11/20/2026 12:00:00 AM"),
         (PSObject((), None, NO_BASE, extended={"a": 1}), "@{a=1}"),
     ],
 )
@@ -38,7 +38,7 @@ def test_cells(value: object, expected: str) -> None:
 
 
 def test_dates() -> None:
-    noon, night = datetime(2026, 11, 2, 12, 5, 9), datetime(2026, 1, 31, 0, 0, 0)
+    noon, night = datetime(2026, 11, 2, 12, 5, 9, tzinfo=UTC), datetime(2026, 1, 31, 0, 0, 0, tzinfo=UTC)
     assert long_date(noon) == "Monday, November 2, 2026 12:05:09 PM"
     assert (short_date(night), short_time(night)) == ("1/31/2026", "12:00 AM")
     assert event_time(noon) == "Nov 02 12:05"

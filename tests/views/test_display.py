@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def test_lists_in_lists_are_shown_by_their_items() -> None:
         (1 / 3, "0.333333333333333"),
         (float("inf"), "∞"),
         (True, "True"),
-        (datetime(2026, 11, 20, 0, 5), "Friday, November 20, 2026 12:05:00 AM"),
+        (datetime(2026, 11, 20, 0, 5, tzinfo=UTC), "Friday, November 20, 2026 12:05:00 AM"),
         (Version("10.0.17763"), "10     0      17763  -1"),
         (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
         (timedelta(hours=-1), "TotalMilliseconds : -3600000"),
@@ -141,7 +141,7 @@ def test_natural_values(value: object, expected: str) -> None:
 
 
 def test_properties_with_dates_lists_and_objects() -> None:
-    value = bag(When=datetime(2026, 1, 1, 13, 1), Tags=["a", None], Map={"x": {}}, Inner=bag(n=1), E=None)
+    value = bag(When=datetime(2026, 1, 1, 13, 1, tzinfo=UTC), Tags=["a", None], Map={"x": {}}, Inner=bag(n=1), E=None)
     assert shown(value)[1:] == [
         "When  : 1/1/2026 1:01:00 PM", "Tags  : {a, $null}", "Map   : {[x, System.Collections.Hashtable]}",
         "Inner : @{n=1}", "E     :",
@@ -149,14 +149,19 @@ def test_properties_with_dates_lists_and_objects() -> None:
 
 
 def test_a_file_stands_under_its_folder() -> None:
-    members = {"Mode": "-a----", "LastWriteTime": datetime(2026, 11, 20, 15, 4), "Length": 12, "Name": "a.txt"}
+    members = {
+        "Mode": "-a----",
+        "LastWriteTime": datetime(2026, 11, 20, 15, 4, tzinfo=UTC),
+        "Length": 12,
+        "Name": "a.txt",
+    }
     parent = "Microsoft.PowerShell.Core\\FileSystem::C:\\Temp"
     value = PSObject(("Deserialized.System.IO.FileInfo",), adapted=members, extended={"PSParentPath": parent})
     assert shown(value) == [
         "", "    Directory: C:\\Temp", "",
         "Mode                 LastWriteTime         Length Name",
         "----                 -------------         ------ ----",
-        "-a----          11/20/2026  3:04 PM             12 a.txt",
+        "-a----         11/20/2026  3:04 PM             12 a.txt",
     ]  # fmt: skip
 
 
@@ -185,7 +190,17 @@ def test_a_hostile_property_name_stays_on_its_line() -> None:
 )
 def test_a_view_survives_an_object_that_only_claims_its_type(type_name: str) -> None:
     """Type names are claims of the host."""
-    odd = {"NPM": "x", "Provider": [1], "TimeGenerated": 5, "LastWriteTime": "never", "PSParentPath": None, "Days": {}}
+    odd = {
+        "NPM": "x",
+        "PM": float("nan"),
+        "WS": 10**400,
+        "CPU": float("inf"),
+        "Provider": bag(Name=5),
+        "TimeGenerated": 5,
+        "LastWriteTime": "never",
+        "PSParentPath": None,
+        "Days": {},
+    }
     assert display(PSObject((type_name,), adapted={}), 80)
     assert display(PSObject((type_name,), adapted=odd), 80)
 

@@ -41,7 +41,7 @@ def test_harmless(text: str, expected: str) -> None:
 def test_nothing_harmful_is_left(text: str) -> None:
     shown = harmless(text)
     shown.encode()
-    assert not any(ord(each) < 0x20 and each not in "\t\n" or 0x7F <= ord(each) < 0xA0 for each in shown)
+    assert not any((ord(each) < 0x20 and each not in "\t\n") or 0x7F <= ord(each) < 0xA0 for each in shown)
 
 
 @given(st.text(), st.integers(0, 10))

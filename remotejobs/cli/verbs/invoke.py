@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import sys
+import time
 from collections.abc import Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import Clocks, JobSpec, ScriptCommand, SessionOption, Target
 from remotejobs.targets.resolve import Resolved, resolve
-from remotejobs.views.summary import exit_code, pending
-from remotejobs.views.terminal import use_colour
+from remotejobs.views.summary import exit_code, pending, summary
+from remotejobs.views.terminal import terminal_width, wants_colour
 from remotejobs.views.view import View, view
 
 INTERRUPTED = 130
@@ -46,6 +46,7 @@ def run(bound: Bound) -> int:
 
 
 async def _invoke(spec: JobSpec, credentials: Mapping[str, Credential], values: Mapping[str, Any]) -> int:
+    began = time.monotonic()
     job = await api.start(spec, credentials)
     for note in job.notes:
         print(f"WARNING: {note}", file=sys.stderr)
@@ -61,6 +62,8 @@ async def _invoke(spec: JobSpec, credentials: Mapping[str, Credential], values: 
             await job.wait()
         finally:
             shown.close()
+            for line in summary(job.outcomes, len(job.child_jobs), time.monotonic() - began):
+                print(line, file=sys.stderr)
     if interrupted.count:
         return INTERRUPTED
     return exit_code((end.outcome for end in job.outcomes), fail_on_error=bool(values.get("FailOnError")))
@@ -98,14 +101,13 @@ class _Interrupt:
 
 
 def _view(name: str, spec: JobSpec) -> View:
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     return view(
         name,
         sys.stdout,
         sys.stderr,
         show_computer_name=not spec.hide_computer_name,
-        terminal_width=width,
-        colour=use_colour(sys.stderr),
+        terminal_width=terminal_width(sys.stdout),
+        colour=wants_colour(sys.stderr, os.environ),
         computer_names=[target.name for target in spec.targets],
     )
 

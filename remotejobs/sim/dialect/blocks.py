@@ -97,7 +97,7 @@ class BlockStage(Stage):
                 self._evaluator.frames.pop()
             elif key not in values:
                 values[key] = False if parameter.type == "switch" else _default(parameter.type)
-            elif parameter.type:
+            if key in values and parameter.type not in {"", "switch"}:
                 values[key] = _transformed(parameter, values[key], self._name)
         self.variables.update(values)
         self.variables["args"] = rest

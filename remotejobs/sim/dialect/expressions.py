@@ -55,6 +55,9 @@ class Expressions(Scanner):
                 self.at = before
                 return left
             self.blank(lines=True)
+            if self.peek() in {"", ")", "}", "]", ";"}:
+                message = f"You must provide a value expression following the '{found[0]}' operator."
+                raise self.error(message, "ExpectedValueExpression", found.end(), found.end())
             right = self.expression(level + 1)
             operator = found[1].lower()
             left = Binary(operator, left, right, start=left.start, end=right.end)

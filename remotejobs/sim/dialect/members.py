@@ -21,6 +21,9 @@ from remotejobs.sim.values import (
     Char,
     Hashtable,
     PSObject,
+    ScriptBlock,
+    Uri,
+    Version,
     bag_text,
     enum,
     is_array,
@@ -39,6 +42,9 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
     "formatexception": ("System.FormatException", *_SYSTEM),
     "timeoutexception": ("System.TimeoutException", *_SYSTEM),
 }
+
+
+_VERSION = ("major", "minor", "build", "revision")
 
 
 class TypeName(str):
@@ -149,7 +155,9 @@ def get_property(value: Any, name: str) -> Any:
         return _SPAN_PROPERTIES[key](value)
     if key in {"count", "length"}:
         return 1
-    if isinstance(value, (datetime, timedelta)) or key in {"psobject", "pstypenames"}:
+    if isinstance(value, Version) and key in _VERSION:
+        return (*map(int, value.split(".")), -1, -1)[_VERSION.index(key)]
+    if isinstance(value, (datetime, timedelta, ScriptBlock, Uri, Version)) or key in {"psobject", "pstypenames"}:
         raise Refusal(f"the property {name} of a {type_names(value)[0]}")
     if (
         isinstance(whole, PSObject)

@@ -99,13 +99,14 @@ class Scanner:
         )
 
     def unexpected(self) -> ScriptError:
-        """What is next does not belong here."""
-        token = re.compile(r"\w+|\S|\Z").search(self.text, self.at)
-        assert token
-        if not token[0]:
-            return self.error("Missing expression.", "ExpectedExpression")
-        message = f"Unexpected token '{token[0]}' in expression or statement."
-        return self.error(message, "UnexpectedToken", token.start(), token.end())
+        """What is next does not belong here: PowerShell says so of a stray bracket, the rest may be its syntax."""
+        self.blank(lines=True)
+        following = self.peek()
+        if following and following in ")]}":
+            message = f"Unexpected token '{following}' in expression or statement."
+            return self.error(message, "UnexpectedToken", self.at, self.at + 1)
+        found = re.compile(r"-?\w+|\S|\Z").search(self.text, self.at)
+        return self.refuse(f"'{found[0]}' here" if found and found[0] else "scripts that end like this")
 
     def refuse(self, what: str, start: int | None = None) -> Refusal:
         """A construct that the dialect does not know."""
