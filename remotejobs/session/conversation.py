@@ -415,7 +415,7 @@ class Conversation:
             await ask(self._transport, request)
         except FaultError:
             return  # gone already
-        except UnreachableError:
+        except (UnreachableError, ProtocolError):
             self._transport.close()
             self._transport = self._job.connect(self._target)
             await self._transport.open()

@@ -12,7 +12,7 @@ from remotejobs.errors import (
     RemoteJobsError,
     UnreachableError,
 )
-from remotejobs.ports import Lost, NotSent, Reply, Transport
+from remotejobs.ports import NotSent, Reply, Transport
 from remotejobs.wsman.envelopes import Element, Request, read_answer
 
 
@@ -35,14 +35,10 @@ async def ask(transport: Transport, request: Request) -> Element:
         if reply.status == 200:
             return read_answer(reply.body, request.message_id)
         raise _refusal(reply, request.message_id)
-    if isinstance(reply, NotSent):
-        raise reply.error
-    raise lost(reply)
-
-
-def lost(reply: Lost) -> AnswerLostError:
-    """The error for an answer that never came."""
-    return AnswerLostError(reply.error.message, error_id=reply.error.error_id, **reply.error.details)
+    error = reply.error
+    if isinstance(reply, NotSent) or isinstance(error, ProtocolError):
+        raise error  # an answer that breaks the rules or our limits has come, and would come again
+    raise AnswerLostError(error.message, error_id=error.error_id, **error.details)
 
 
 def _refusal(reply: Reply, message_id: str) -> RemoteJobsError:

@@ -14,7 +14,7 @@ from remotejobs.sim.shells import HostSettings
 
 
 class Authentication:
-    """The logon of one connection.
+    """The logon of one request.
 
     Args:
         settings: The account, and whether Basic is allowed over http.

@@ -12,7 +12,7 @@ from typing import Final
 from remotejobs.sim.authentication import Authentication
 from remotejobs.sim.counters import Counters
 from remotejobs.sim.faults import SPOILERS, FaultScript, ScriptedFault
-from remotejobs.sim.listener import How, HttpAnswer, HttpConnection, HttpRequest, Listener
+from remotejobs.sim.listener import How, HttpAnswer, HttpRequest, Listener, Peer
 from remotejobs.sim.shells import HostInfo, HostSettings, ShellFactories
 from remotejobs.sim.soap import BadRequest, read_request
 from remotejobs.sim.wsman import Answer, Wsman
@@ -52,7 +52,6 @@ class SimulatedHost:
         self.https_port = 0
         self.http_port = 0
         self._wsman = Wsman(HostInfo(name, self.settings.user, self.settings, self.counters), factories)
-        self._connections: set[HttpConnection] = set()
         self._listeners: list[Listener] = []
         self._down_until = 0.0
 
@@ -67,38 +66,33 @@ class SimulatedHost:
             else:
                 self.http_port = listener.port
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Go down for good."""
+        self._wsman.close()
         for listener in self._listeners:
-            listener.close()
-        self.reboot(0)
+            await listener.close()
 
     def reboot(self, seconds: float) -> None:
         """Lose all shells and reset all connections; for `seconds` new ones are reset too."""
         self._down_until = asyncio.get_running_loop().time() + seconds
-        connections, self._connections = self._connections, set()
-        for connection in connections:
-            connection.reset()
         self._wsman.close()
+        for listener in self._listeners:
+            listener.reset()
 
-    async def respond(self, request: HttpRequest, connection: HttpConnection, logon: Authentication) -> HttpAnswer:
+    async def respond(self, request: HttpRequest, peer: Peer) -> HttpAnswer:
         """Answer one request."""
         faults = self.faults.take("")
         answer = await self._before(faults)
         if answer is not None:
             return answer
-        answer = await self._exchange(request, connection.peer.address, logon)
-        return await self._after(answer, faults, self.settings.latency)
+        return await self._after(await self._exchange(request, peer), faults, self.settings.latency)
 
-    def forget(self, connection: HttpConnection) -> None:
-        """A connection has ended."""
-        self._connections.discard(connection)
-
-    async def _exchange(self, request: HttpRequest, client: str, logon: Authentication) -> HttpAnswer:
+    async def _exchange(self, request: HttpRequest, peer: Peer) -> HttpAnswer:
         if request.path.partition("?")[0].lower() != "/wsman":
             return HttpAnswer(404)
         if request.method != "POST":
             return HttpAnswer(405)
+        logon = Authentication(self.settings, secure=peer.secure)
         authorization = request.headers.get("authorization", "")
         anonymous = not authorization and request.headers.get("wsmanidentify", "").lower() == "unauthenticated"
         if not anonymous and not self._accepts(authorization, logon):
@@ -106,7 +100,7 @@ class SimulatedHost:
         if len(request.body) > self.settings.max_envelope_size:
             return _soap(self._wsman.fault(WsmanFault(2150858824)))
         try:
-            soap = read_request(request.body, client)
+            soap = read_request(request.body, peer.address)
         except BadRequest as error:
             return _soap(self._wsman.fault(error.fault, error.message_id))
         self.counters.requests[soap.operation] += 1
@@ -116,12 +110,10 @@ class SimulatedHost:
             return answer
         return await self._after(_soap(await self._wsman.act(soap, anonymous=anonymous)), faults)
 
-    def _accept(self, connection: HttpConnection) -> _Logon | None:
+    def _accept(self, peer: Peer) -> _Connection | None:
         self.counters.connections += 1
-        if asyncio.get_running_loop().time() < self._down_until:
-            return None
-        self._connections.add(connection)
-        return _Logon(self, connection)
+        up = asyncio.get_running_loop().time() >= self._down_until
+        return _Connection(self, peer) if up else None
 
     def _accepts(self, authorization: str, logon: Authentication) -> bool:
         if not authorization:
@@ -169,19 +161,15 @@ class SimulatedHost:
         return answer
 
 
-class _Logon:
+class _Connection:
     """The session of one connection."""
 
-    def __init__(self, host: SimulatedHost, connection: HttpConnection) -> None:
+    def __init__(self, host: SimulatedHost, peer: Peer) -> None:
         self._host = host
-        self._connection = connection
-        self._authentication = Authentication(host.settings, secure=connection.peer.secure)
+        self._peer = peer
 
     async def answer(self, request: HttpRequest) -> HttpAnswer:
-        return await self._host.respond(request, self._connection, self._authentication)
-
-    def closed(self) -> None:
-        self._host.forget(self._connection)
+        return await self._host.respond(request, self._peer)
 
 
 async def _spoil(answer: HttpAnswer, fault: ScriptedFault) -> None:

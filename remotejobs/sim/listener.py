@@ -79,12 +79,8 @@ class Session(Protocol):
         """Answer one request; cancelled when the client goes away."""
         ...
 
-    def closed(self) -> None:
-        """The connection has ended."""
-        ...
 
-
-Accept = Callable[["HttpConnection"], Session | None]
+Accept = Callable[[Peer], Session | None]
 """Takes a connection in; None resets it."""
 
 
@@ -94,15 +90,18 @@ class HttpConnection(asyncio.Protocol):
     Args:
         accept: Gives the session.
         max_body: Bytes of a request's body that are read, at most.
+        connections: Where it is while it lasts.
     """
 
-    def __init__(self, accept: Accept, max_body: int) -> None:
+    def __init__(self, accept: Accept, max_body: int, connections: set[HttpConnection]) -> None:
         self._accept = accept
         self._max_body = max_body
+        self._connections = connections
         self._buffer = bytearray()
         self._need = 0  # bytes of the buffer without which looking at it again is in vain
         self._task: asyncio.Task[None] | None = None
         self._session: Session | None = None
+        self._gone = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -112,14 +111,16 @@ class HttpConnection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         name = transport.get_extra_info("peername") or ("",)
-        self.peer = Peer(str(name[0]), transport.get_extra_info("sslcontext") is not None)
-        self._session = self._accept(self)
+        self._connections.add(self)
+        self._session = self._accept(Peer(str(name[0]), transport.get_extra_info("sslcontext") is not None))
         if self._session is None:
             self.reset()
 
     def data_received(self, data: bytes) -> None:  # noqa: D102
         self._buffer += data
-        if self._task is None and len(self._buffer) >= self._need:
+        if len(self._buffer) > MAX_HEAD + self._max_body:
+            self.reset()
+        elif self._task is None and len(self._buffer) >= self._need:
             self._next()
 
     def pause_writing(self) -> None:  # noqa: D102
@@ -130,12 +131,12 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002, D102
         self._writable.set()
+        self._gone.set()
         if self._task is not None:
             self._task.cancel()
-        if self._session is not None:
-            self._session.closed()
+        self._connections.discard(self)
 
-    # What a session may do
+    # What its listener does
 
     def reset(self) -> None:
         """End the connection with a TCP reset."""
@@ -144,6 +145,10 @@ class HttpConnection(asyncio.Protocol):
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         self._transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Return when the connection has ended."""
+        await self._gone.wait()
 
     # Reading
 
@@ -172,7 +177,7 @@ class HttpConnection(asyncio.Protocol):
         start = end + 4
         self._need = start + int(length)
         if len(self._buffer) < self._need:
-            if headers.get("expect", "").lower() == "100-continue":
+            if len(self._buffer) == start and headers.get("expect", "").lower() == "100-continue":
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             return
         body = bytes(self._buffer[start : self._need])
@@ -285,6 +290,7 @@ class Listener:
         self._max_body = max_body
         self._server: asyncio.Server | None = None
         self._socket: socket.socket | None = None
+        self._connections: set[HttpConnection] = set()
         self.port = 0
 
     async def start(self, *, refuse: bool = False, address: str = "127.0.0.1", port: int = 0) -> None:
@@ -304,15 +310,23 @@ class Listener:
             if self._tls is not None:
                 options["ssl"] = self._tls
             self._server = await asyncio.get_running_loop().create_server(
-                lambda: HttpConnection(self._accept, self._max_body), sock=sock, **options
+                lambda: HttpConnection(self._accept, self._max_body, self._connections), sock=sock, **options
             )
         except BaseException:
             sock.close()
             raise
 
-    def close(self) -> None:
-        """Listen no more; connections stay."""
+    def reset(self) -> None:
+        """End all connections with a TCP reset."""
+        for connection in self._connections:
+            connection.reset()
+
+    async def close(self) -> None:
+        """Listen no more, and reset the connections."""
         if self._server is not None:
             self._server.close()
         if self._socket is not None:
             self._socket.close()
+        self.reset()
+        for connection in list(self._connections):
+            await connection.wait_closed()

@@ -24,7 +24,7 @@ from remotejobs.errors import ConfigurationError
 from remotejobs.sim.clixml_parse import ClixmlError, from_clixml
 from remotejobs.sim.packets import POOL, Packet, parse_packet
 from remotejobs.sim.psrp_host import CTRL_C
-from remotejobs.sim.psrp_requests import RequestError, create_pipeline
+from remotejobs.sim.psrp_requests import RequestError, create_pipeline, init_runspacepool
 from remotejobs.sim.psrp_wire import (
     Defragmenter,
     Message,
@@ -36,10 +36,12 @@ from remotejobs.sim.psrp_wire import (
 )
 from remotejobs.sim.records import ErrorRecord, payload, runtime_exception, state
 from remotejobs.sim.shells import HostInfo, ShellFactory, ShellSink
+from remotejobs.sim.values import PSObject
 
 ARGUMENTS = ("-s", "-NoLogo", "-NoProfile")
 _LINE_LIMIT = 64 * 1024 * 1024
 _ROOM = 4 * 1024 * 1024  # bytes that may wait for a Receive before PowerShell's output is left in its pipe
+_FAR = 1 << 32
 _PACKET_SIZE = 256 * 1024
 _PATIENCE = 10.0  # seconds for an orderly end, then the process is killed
 _TERMINAL = (b'"PipelineState">3<', b'"PipelineState">4<', b'"PipelineState">5<')
@@ -93,6 +95,8 @@ class PwshHost:
         self._task: asyncio.Task[None] | None = None
         self._pool_id = POOL
         self._objects = 0
+        self._limits = (1, 1)
+        self._said: dict[int, str] = {}  # what the pool's opening messages were
         self._open = self._closing = False
         self._close_asked = asyncio.Event()
         self._closed = asyncio.Event()
@@ -104,6 +108,18 @@ class PwshHost:
         """Start the process; it gets capability and INIT in one packet."""
         self.send("stdin", creation_xml, None, False)
         self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def connect(self, connect_xml: bytes) -> bytes:  # noqa: ARG002 - whatever a client asks for, it gets this pool
+        """Answer for PowerShell, whose stdio knows no other client: capability, size of the pool, private data."""
+        low, high = self._limits
+        data = payload(PSObject((), extended={"MinRunspaces": low, "MaxRunspaces": high}))
+        answer = self._pack(
+            MessageType.SESSION_CAPABILITY, self._said.get(MessageType.SESSION_CAPABILITY, ""), self._pool
+        )
+        answer += self._pack(MessageType.RUNSPACEPOOL_INIT_DATA, data, self._pool)
+        private = self._said.get(MessageType.APPLICATION_PRIVATE_DATA, "")
+        asyncio.get_running_loop().call_soon(self._send, MessageType.APPLICATION_PRIVATE_DATA, private, self._pool)
+        return b"".join(answer)
 
     def command(self, command_id: str, command: str, arguments: list[str], options: dict[str, str]) -> None:  # noqa: ARG002
         """Announce a pipeline under the id that its CREATE_PIPELINE has."""
@@ -161,6 +177,7 @@ class PwshHost:
                 message = unpack_message(raw)
                 if message.type == MessageType.INIT_RUNSPACEPOOL:
                     self._pool_id = message.pool_id
+                    self._limits = init_runspacepool(from_clixml(message.payload, lambda _: "")).limits
                 elif message.type == MessageType.CREATE_PIPELINE:
                     text = create_pipeline(from_clixml(message.payload, lambda _: "")).invocation.text
                     self._host.counters.scripts[text] += 1
@@ -294,6 +311,7 @@ class PwshHost:
 
     def _follow(self, lane: _Lane, message: Message) -> None:
         if lane is self._pool:
+            self._said.setdefault(message.type, message.payload.decode())
             if message.type == MessageType.APPLICATION_PRIVATE_DATA:
                 self._sink.cut(None)
             elif message.type == MessageType.RUNSPACEPOOL_STATE and b'"RunspaceState">2<' in message.payload:
@@ -324,7 +342,9 @@ class PwshHost:
             self._send(MessageType.RUNSPACEPOOL_STATE, payload(state("RunspaceState", 5, record)), self._pool)
 
     def _send(self, kind: int, clixml: str, lane: _Lane) -> None:
-        self._objects += 1_000_000  # beyond any id that PowerShell has used
-        message = pack_message(kind, self._pool_id, lane.guid, clixml.encode())
-        for fragment in fragments(self._objects, message):
+        for fragment in self._pack(kind, clixml, lane):
             self._sink.output("stdout", fragment, lane.command_id)
+
+    def _pack(self, kind: int, clixml: str, lane: _Lane) -> list[bytes]:
+        self._objects += _FAR  # beyond any id that PowerShell has used
+        return list(fragments(self._objects, pack_message(kind, self._pool_id, lane.guid, clixml.encode())))

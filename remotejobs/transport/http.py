@@ -28,7 +28,8 @@ CONTENT_TYPE = "application/soap+xml;charset=UTF-8"
 _MOST_STEPS = 16
 _BLOCK = 64 * 1024
 _NO_BYTES = bytearray()
-_HOST_NAME = re.compile(r"[^\s\x00-\x20\x7f/\\@?#%:\[\]]+")
+_LABEL = r"[^\x00-\x20\x7f/\\@?#%:.\[\]]{1,63}"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
 _PLAIN_PATH = re.compile(r"/[!-~]*")
 
 
@@ -95,21 +96,21 @@ class HttpTransport(asyncio.BufferedProtocol):
             self._names.forget(endpoint.host)
             raise
         loop = asyncio.get_running_loop()
-        if self._context is not None:
-            self._tls = TlsLayer(self._context, name, self._place)
-            self._shaken = loop.create_future()
         try:
+            if self._context is not None:
+                self._tls = TlsLayer(self._context, name, self._place)
+                self._shaken = loop.create_future()
             await loop.create_connection(lambda: self, sock=sock)
             if self._shaken is not None:
                 await self._shaken
+                self._shaken = None
+            self._begin_authentication()
         except BaseException:
             if self._shaken is not None:
                 self._shaken.cancel()
             sock.close()
             self.close()
             raise
-        self._shaken = None
-        self._begin_authentication()
 
     async def post(self, body: bytes) -> Reply | NotSent | Lost:
         """Send one request, wait for its whole answer. Cancelling it drops the connection.
@@ -143,17 +144,20 @@ class HttpTransport(asyncio.BufferedProtocol):
         return self._wire is None or self._wire.is_closing()
 
     def channel_binding(self) -> bytes | None:
-        """`tls-server-end-point` (RFC 5929), None over http."""
+        """`tls-server-end-point` (RFC 5929) as application data for GSS, None over http.
+
+        Raises:
+            UnreachableError: The host's certificate cannot be read.
+        """
         return self._tls.channel_binding() if self._tls else None
 
     def _begin_authentication(self) -> None:
         if self._auth is None:
             return
-        steps = self._auth.steps(self.channel_binding())
         if self._auth.every_request:
-            self._head = _with_authorization(self._head, next(steps))
+            self._head = _with_authorization(self._head, next(self._auth.steps(None)))
         else:
-            self._steps = steps
+            self._steps = self._auth.steps(self.channel_binding())
 
     async def _authenticate(self, steps: Generator[str, Sequence[str], None], body: bytes) -> Reply | NotSent | Lost:
         """Send the request with one step after the other, until the host accepts or there is nothing more to say."""
@@ -186,10 +190,11 @@ class HttpTransport(asyncio.BufferedProtocol):
         except UnreachableError as error:
             self._drop(error)
             return Lost(error)
+        except BaseException:  # cancelled, as a rule
+            self.close()
+            raise
         finally:
             self._answer = None
-            if not answer.done() or answer.cancelled():
-                self.close()
 
     # what asyncio calls
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from remotejobs.errors import ConfigurationError
 from remotejobs.model import SessionOption
 from remotejobs.transport.certificates import packed_address, read_certificate, server_end_point
 from remotejobs.transport.failures import broken, handshake_error, not_tls, unreadable, wrong_name
+
+T = TypeVar("T")
 
 # what goes through the memory at a time: OpenSSL's buffers keep the size that they once had
 _SLICE = 8 * 1024
@@ -147,7 +149,7 @@ class TlsLayer:
             UnreachableError: The server broke TLS, or sent an alert.
         """
         view = memoryview(data)
-        for at in range(0, len(view) or 1, _SLICE):
+        for at in range(0, len(view), _SLICE):
             self._incoming.write(view[at : at + _SLICE])
             try:
                 while not self.ended:
@@ -188,13 +190,20 @@ class TlsLayer:
         return self.outgoing()
 
     def channel_binding(self) -> bytes:
-        """`tls-server-end-point` of RFC 5929: application data for GSS."""
-        return server_end_point(self._tls.getpeercert(True) or b"")
+        """`tls-server-end-point` of RFC 5929: application data for GSS.
 
-    def _check_name(self) -> None:
+        Raises:
+            UnreachableError: The certificate cannot be read.
+        """
+        return self._of_certificate(server_end_point)
+
+    def _of_certificate(self, read: Callable[[bytes], T]) -> T:
         try:
-            certificate = read_certificate(self._tls.getpeercert(True) or b"")
+            return read(self._tls.getpeercert(True) or b"")
         except ValueError as error:
             raise unreadable(self._place, error) from None
+
+    def _check_name(self) -> None:
+        certificate = self._of_certificate(read_certificate)
         if not certificate.matches(self._name):
             raise wrong_name(self._place, self._name, certificate.names)

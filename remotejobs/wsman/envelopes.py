@@ -154,6 +154,8 @@ def read_answer(data: bytes, message_id: str) -> Element:
         LimitError: The XML is nested or declared in a way that only an attack is.
         ProtocolError: It is not SOAP, or answers another request.
     """
+    if _is_page(data):
+        raise ProtocolError(f"The answer is not SOAP; {_looks_like(data)}.")
     if b"<!DOCTYPE" in data:
         raise LimitError("The answer declares a document type, which WS-Man never does; it was not read.")
     try:
@@ -181,9 +183,12 @@ def _first_line(error: Exception) -> str:
 
 
 def _looks_like(data: bytes) -> str:
-    start = data[:512].lstrip().lower()
-    if not start:
+    if not data.strip():
         return "it is empty"
-    if start.startswith((b"<html", b"<!doctype html")) or b"<html" in start:
+    if _is_page(data):
         return "it is a web page: a proxy or another service answers on this port"
     return "something else than WinRM answers on this port"
+
+
+def _is_page(data: bytes) -> bool:
+    return data[:512].lstrip().lower().startswith((b"<html", b"<!doctype html"))

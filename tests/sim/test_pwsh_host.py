@@ -1,4 +1,4 @@
-"""Simulated hosts whose PowerShell is a process of its own: here the stand-in, which keeps PowerShell's rules strictly."""
+"""Simulated hosts whose PowerShell is a process: here the stand-in, which keeps PowerShell's rules strictly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from remotejobs.errors import ConfigurationError
 from remotejobs.sim.packets import POOL, Packet, parse_packet
 from remotejobs.sim.psrp_wire import MessageType
 from remotejobs.sim.pwsh_host import PwshHost, find_pwsh, pwsh_shell_factory
-from remotejobs.sim.shells import HostInfo
+from remotejobs.sim.shells import ConnectableShell, HostInfo
 from tests.recordings import RECORDINGS, needs_recordings
 from tests.sim.psrp_conversation import CTRL_C, Client, Sink, in_loop
 
@@ -130,6 +130,18 @@ async def test_close_while_running_leaves_no_process() -> None:
     assert process.shell._process.returncode == 160  # it went by itself: nothing had to be killed
 
 
+@in_loop
+async def test_connect_is_answered_for_the_process() -> None:
+    async with Process() as client:
+        assert isinstance(client.shell, ConnectableShell)
+        running = client.start("Start-Sleep -Milliseconds 50; 'late'")
+        answer = client.shell.connect(b"")
+        assert b'<Version N="protocolversion">2.3</Version>' in answer
+        assert b'<I32 N="MaxRunspaces">2</I32>' in answer
+        assert (await client.sink.done(running))[0].clixml == "<S>late</S>"
+        assert client.sink.of(None)[-1].clixml == client.sink.of(None)[1].clixml
+
+
 DYING = """
 import sys
 sys.stdin.readline()
@@ -227,7 +239,7 @@ def test_packets_are_written_and_read() -> None:
     for packet in (Packet("Data", guid, b"\0\1", "PromptResponse"), Packet("CommandAck", guid), Packet("Close", POOL)):
         assert parse_packet(packet.line().decode()) == packet
     for line in ("", "<Data PSGuid='x'>AA==</Data>", f"<Data Stream='Default' PSGuid='{guid}'>?</Data>", "<Close />"):
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"packet|base64|badly formed"):
             parse_packet(line)
 
 

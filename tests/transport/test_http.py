@@ -149,7 +149,9 @@ def test_path_and_host_are_made_fit_for_a_head(path: str, name: str, line: str, 
     run(main())
 
 
-@pytest.mark.parametrize("name", ["web 01", "a\r\nX: y", "a/b", "a@b", "a" * 64 + "ü", "a..ü", "."])
+@pytest.mark.parametrize(
+    "name", ["web 01", "a\r\nX: y", "a/b", "a@b", "a" * 64 + "ü", "a..ü", ".", "..", ".a", "a" * 64, "a." * 130, "a\0"]
+)
 def test_what_cannot_be_a_host_name(name: str) -> None:
     transport = HttpTransport(
         Endpoint("127.0.0.1", 9, False, server_name=name), None, tls=None, names=Names(), limits=Limits()
@@ -422,6 +424,20 @@ def test_cancelled_post_drops_the_connection() -> None:
             assert transport.closed
             assert isinstance(await transport.post(b"x"), NotSent)
             await gone.wait()
+
+    run(main())
+
+
+def test_cancelled_when_the_answer_is_there_already() -> None:
+    async def main() -> None:
+        async with serving(echo) as endpoint, connected(endpoint) as transport:
+            post = asyncio.ensure_future(transport.post(b"x"))
+            await settled()
+            transport._take(answer(b"x"))  # the answer has come, its task has not run yet
+            post.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await post
+            assert transport.closed
 
     run(main())
 

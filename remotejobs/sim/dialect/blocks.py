@@ -10,7 +10,8 @@ from typing import Any
 from remotejobs.sim.dialect import nodes as n
 from remotejobs.sim.dialect.conversions import convert, to_bool
 from remotejobs.sim.dialect.errors import Failure, Flow, Refusal, failure
-from remotejobs.sim.dialect.evaluator import Emit, Evaluator, Frame, Stage
+from remotejobs.sim.dialect.evaluator import Evaluator
+from remotejobs.sim.dialect.scopes import Emit, Frame, Stage
 from remotejobs.sim.values import NOTHING
 
 _CALLS = 40  # calls inside calls; PowerShell allows more, Python's stack does not

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 from remotejobs.sim.dialect.conversions import convert, to_bool
 from remotejobs.sim.dialect.errors import Failure, Refusal, failure
-from remotejobs.sim.dialect.evaluator import Emit, Evaluator, Stage
+from remotejobs.sim.dialect.evaluator import Evaluator
+from remotejobs.sim.dialect.scopes import Emit, Stage
 from remotejobs.sim.records import ErrorRecord, Position, runtime_exception
 from remotejobs.sim.values import NOTHING, ScriptBlock, to_text
 

@@ -16,10 +16,11 @@ from remotejobs.sim.dialect import cmdlets, windows
 from remotejobs.sim.dialect.blocks import BlockStage
 from remotejobs.sim.dialect.commands import resolve
 from remotejobs.sim.dialect.errors import Failure, Flow, Refusal
-from remotejobs.sim.dialect.evaluator import Emit, Evaluator, Frame, Session, Stage
+from remotejobs.sim.dialect.evaluator import Evaluator
 from remotejobs.sim.dialect.members import TypeName
 from remotejobs.sim.dialect.nodes import Source
 from remotejobs.sim.dialect.parser import parse
+from remotejobs.sim.dialect.scopes import Emit, Frame, Session, Stage
 from remotejobs.sim.identity import version_table
 from remotejobs.sim.interpreter import Command, HostMethod, Invocation, Streams
 from remotejobs.sim.records import Position, ScriptError
