@@ -243,7 +243,13 @@ SIMULATE = Command(
             aliases=("Cn",),
             not_empty=True,
         ),
-        Parameter("ServerList", PATH, "Write a server list that -ComputerName '@FILE' takes.", not_empty=True),
+        Parameter(
+            "ServerList",
+            PATH,
+            "Write a server list that -ComputerName '@FILE' takes.",
+            default="sim-servers.txt",
+            not_empty=True,
+        ),
         Parameter("UserName", TEXT, "The user that the hosts know.", default="sim", not_empty=True),
         Parameter(
             "PasswordFile",
@@ -251,21 +257,13 @@ SIMULATE = Command(
             "A file that holds the user's password. REMOTEJOBS_PASSWORD does the same.",
             not_empty=True,
         ),
-        Parameter(
-            "Port",
-            INT,
-            "Port of the first host; the others follow.",
-            default="0, which takes free ones",
-            minimum=0,
-            maximum=65535,
-        ),
         Parameter("Latency", DURATION, "Answer each request this much later.", default="0"),
         Parameter("Fault", TEXTS, "What goes wrong where: web03=reset@Command.", not_empty=True),
         Parameter("Answers", PATH, "A folder of scripts and the records that they give.", not_empty=True),
         Parameter(
             "PowerShell", TEXT, "What runs scripts: auto, builtin, or the path of pwsh.", default="auto", not_empty=True
         ),
-        Parameter("Http", SWITCH, "Serve clear http as well, for -SessionOption AllowUnencrypted."),
+        Parameter("Http", SWITCH, "Serve clear http as well, and list that: for -SessionOption AllowUnencrypted."),
         Parameter(
             "CAFile",
             PATH,

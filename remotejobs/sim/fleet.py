@@ -6,9 +6,7 @@ Knows names, ports, certificates and what runs in the shells by default. Must no
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +20,7 @@ from remotejobs.sim.dialect.runspace import Dialect
 from remotejobs.sim.faults import FaultScript, parse_faults
 from remotejobs.sim.host import SimulatedHost
 from remotejobs.sim.interpreter import Interpreter, InTurn
-from remotejobs.sim.listener import HttpAnswer, HttpRequest, Listener
+from remotejobs.sim.listener import HttpAnswer, HttpRequest, Listener, raise_file_limit
 from remotejobs.sim.psrp_host import psrp_shell_factory
 from remotejobs.sim.pwsh_host import find_pwsh, pwsh_shell_factory
 from remotejobs.sim.shells import HostSettings, ShellFactories
@@ -84,7 +82,7 @@ class Fleet:
 
     async def __aenter__(self) -> Self:
         """Start all hosts."""
-        _raise_file_limit(4 * len(self.hosts))
+        raise_file_limit(4 * len(self.hosts))
         try:
             for name, host in self.hosts.items():
                 tls = self._authority.server_context(name) if self._authority is not None else None
@@ -172,16 +170,3 @@ class _Control:
             return HttpAnswer(404)
         body = json.dumps(self._fleet.counters()).encode()
         return HttpAnswer(200, body, (("Content-Type", "application/json"),))
-
-
-def _raise_file_limit(wanted: int) -> None:
-    """Raise the soft limit of open files as far as the hosts need and the hard limit allows."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    goal = wanted + 1024 if hard == resource.RLIM_INFINITY else min(wanted + 1024, hard)
-    if soft != resource.RLIM_INFINITY and soft < goal:
-        with contextlib.suppress(ValueError, OSError):  # macOS refuses what its kernel does not have
-            resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))

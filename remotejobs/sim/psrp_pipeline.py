@@ -97,6 +97,9 @@ class Pipeline:
         if self._request:
             raise RequestError("a pipeline is created once")
         self.pipeline_id, self._request = pipeline_id, request
+        if request.internal:
+            self._end("Completed", None)
+            return
         self._host.host.counters.scripts[request.invocation.text] += 1
         self.start()
 

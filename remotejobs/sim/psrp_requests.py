@@ -39,11 +39,14 @@ class CreatePipeline(NamedTuple):
         invocation: What to run.
         interactive: The client shows what is written to the host; None leaves it to the pool.
         merged: Streams that go to the output instead.
+        internal: A command of PowerShell's own client to the debugger (`__Set-PSDebugMode`), which the server itself
+            completes; only these may be nested.
     """
 
     invocation: Invocation
     interactive: bool | None
     merged: frozenset[str]
+    internal: bool
 
 
 def _member(value: Any, name: str) -> Any:
@@ -90,16 +93,17 @@ def create_pipeline(body: Any) -> CreatePipeline:
     power_shell = _member(body, "PowerShell")
     for name in ("History", "RedirectShellErrorOutputPipe"):
         _member(power_shell, name)
-    if _member(power_shell, "IsNested"):
-        raise RequestError("A nested pipeline is not simulated.")
     first = _commands(_member(power_shell, "Cmds"))
+    internal = first[0].text.startswith("__") and not first[0].is_script
+    if _member(power_shell, "IsNested") and not internal:
+        raise RequestError("A nested pipeline is not simulated.")
     extra = _plain(power_shell.get("ExtraCmds")) or []
     statements = [first, *(_commands(_member(s, "Cmds")) for s in extra[1:])]
     merged = frozenset().union(*(_merged(c) for c in _plain(_member(power_shell, "Cmds"))))
     host_info = _member(body, "HostInfo")
     own_host = None if _plain(host_info.get("_useRunspaceHost", False)) else _interactive(host_info)
     invocation = Invocation(tuple(statements), no_input=bool(_member(body, "NoInput")))
-    return CreatePipeline(invocation, own_host, merged)
+    return CreatePipeline(invocation, own_host, merged, internal)
 
 
 def _commands(listed: Any) -> tuple[Command, ...]:

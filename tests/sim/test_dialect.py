@@ -184,7 +184,7 @@ REFUSED = [
     "[System.Net.Dns]::GetHostName()", "'x'.Normalize()", "Get-Item x > out.txt", "$s.Count ? 1 : 2", "1 -shl 2",
     "[regex]::Match('a','b')", "Get-Service | Format-Table", "1d + 1.5", "$using:x", "Get-Content x", "@'\n'@ | iex",
     "param([Parameter(Mandatory)]$x) $x", "Start-Job { 1 }", "{ }.Ast", "\"{0:yy'x'}\" -f 5",
-    "switch -Regex (1) { 1 {} }",
+    "switch -Regex (1) { 1 {} }", "$PSSenderInfo", "$OFS = ','",
 ]  # fmt: skip
 
 

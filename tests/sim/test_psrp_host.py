@@ -302,6 +302,20 @@ async def test_pipeline_input_goes_to_process_and_input() -> None:
 
 
 @in_loop
+async def test_commands_to_the_debugger_complete_nested_or_not() -> None:
+    shell, sink = bare()
+    clixml = CREATE.format(script="__Set-PSUnhandledBreakpointMode", more="").replace(
+        '<B N="IsScript">true<', '<B N="IsScript">false<'
+    )
+    for nested in (clixml, clixml.replace('<B N="IsNested">false<', '<B N="IsNested">true<')):
+        pipeline = uuid.uuid4()
+        data = base64.b64encode(raw(MessageType.CREATE_PIPELINE, nested, pipeline, 3)).decode()
+        shell.command(str(pipeline).upper(), "", [data], {})
+        assert '"PipelineState">4<' in sink.of(str(pipeline).upper())[0].clixml
+    assert not shell.host.counters.scripts
+
+
+@in_loop
 async def test_merged_streams_become_output() -> None:
     shell, sink = bare()
     merge = '<I32 N="MergeError">1</I32><I32 N="MergeWarning">1</I32>'

@@ -2,3 +2,80 @@
 
 Knows bound parameters and the simulated hosts. Must not know how a job is run.
 """
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from remotejobs.auth.credentials import secret_from_environment, secret_from_file
+from remotejobs.cli.binder import Bound
+from remotejobs.errors import ConfigurationError, UsageError
+from remotejobs.sim.fleet import CA_FILE, SERVER_LIST, Fleet, FleetOptions, serve
+from remotejobs.sim.shells import HostSettings
+from remotejobs.targets.resolve import resolve
+
+_PASSWORD = "sim"  # noqa: S105 - of hosts that do not exist
+
+
+def run(bound: Bound) -> int:
+    """Run the verb until it is interrupted or its time is over."""
+    values = bound.values
+    names = [target.name for target in resolve(values["ComputerName"], read_stdin=sys.stdin.read).targets]
+    ca_file, server_list = Path(values.get("CAFile", CA_FILE)), Path(values.get("ServerList", SERVER_LIST))
+
+    def ready(fleet: Fleet) -> None:
+        ca_file.write_text(fleet.ca_pem, encoding="utf-8")
+        # Moved into place whole: who waits for the list must not read half of it.
+        part = server_list.with_name(server_list.name + ".part")
+        part.write_text(fleet.server_list(ssl=not values.get("Http")), encoding="utf-8")
+        os.replace(part, server_list)
+        hosts = "host" if len(names) == 1 else "hosts"
+        print(f"{len(names):,} simulated {hosts} on 127.0.0.1, user {fleet.options.settings.user}", file=sys.stderr)
+        print(f"server list: {server_list}   certificate authority: {ca_file}", file=sys.stderr, flush=True)
+
+    try:
+        asyncio.run(_serve(names, _options(values), ready, values.get("Duration")))
+    except (KeyboardInterrupt, TimeoutError):
+        pass
+    except OSError as error:
+        raise ConfigurationError(f"The simulated hosts cannot be started: {error.strerror or error}.") from None
+    return 0
+
+
+async def _serve(names: list[str], options: FleetOptions, ready: Any, duration: float | None) -> None:
+    async with asyncio.timeout(duration):
+        await serve(names, options, ready)
+
+
+def _options(values: Mapping[str, Any]) -> FleetOptions:
+    file = values.get("PasswordFile")
+    secret = secret_from_file(file) if file else secret_from_environment()
+    settings = HostSettings(
+        user=values.get("UserName", "sim"),
+        password=secret.reveal() if secret else _PASSWORD,
+        latency=values.get("Latency") or 0.0,
+        allow_unencrypted=bool(values.get("Http")),
+    )
+    powershell = values.get("PowerShell", "auto").lower()
+    if powershell not in ("auto", "builtin"):
+        os.environ["REMOTEJOBS_PWSH"] = values["PowerShell"]
+    answers = values.get("Answers")
+    return FleetOptions(
+        settings=settings,
+        faults=dict(_fault(text) for text in values.get("Fault") or ()),
+        http=bool(values.get("Http")),
+        answers=Path(answers) if answers else None,
+        use_pwsh=powershell != "builtin",
+    )
+
+
+def _fault(text: str) -> tuple[str, str]:
+    name, equals, script = text.partition("=")
+    if not equals or not name.strip() or not script.strip():
+        raise UsageError(f"{text!r} is not HOST=FAULT, for one web03=reset@Command ('*' is every host).")
+    return name.strip(), script.strip()

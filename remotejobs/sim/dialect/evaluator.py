@@ -14,7 +14,7 @@ from remotejobs.sim.dialect import nodes as n
 from remotejobs.sim.dialect.conversions import convert, plain, to_bool, to_number
 from remotejobs.sim.dialect.errors import EnoughItems, Failure, Flow, Refusal, failure
 from remotejobs.sim.dialect.members import TypeName
-from remotejobs.sim.dialect.scopes import Emit, Scopes, Session, Stage
+from remotejobs.sim.dialect.scopes import UNKNOWN, Emit, Scopes, Session, Stage
 from remotejobs.sim.interpreter import Streams
 from remotejobs.sim.records import ErrorRecord, NetException, Position, runtime_exception
 from remotejobs.sim.values import NOTHING, Hashtable, PSObject, ScriptBlock, is_array, items, to_text
@@ -320,7 +320,7 @@ class Evaluator(Scopes):
         if node.scope in {"global", "script"}:
             return self.session.variables.get(node.name.lower())
         name = "_" if node.name.lower() == "psitem" else node.name
-        if name.lower() in {"myinvocation", "pscmdlet", "host", "executioncontext", "psboundparameters", "$", "^", "?"}:
+        if name.lower() in UNKNOWN:
             raise Refusal(f"${node.name}")
         return self.variable(name)
 

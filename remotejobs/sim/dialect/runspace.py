@@ -91,8 +91,6 @@ class DialectRunspace:
                 stage = BlockStage(evaluator, block, arguments, out, "<ScriptBlock>")
                 if not command.local_scope:
                     stage.variables = self._session.variables
-            elif command.text == "__Set-PSDebugMode":
-                return
             else:
                 word = Position(0, 0, "", "")
                 found = evaluator.command(command.text, arguments, out, word, word)

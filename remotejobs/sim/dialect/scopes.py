@@ -19,6 +19,12 @@ from remotejobs.sim.values import NOTHING, to_text
 
 Emit = Callable[[Any], Awaitable[None]]
 _TURN = 200  # loop passes and pipeline items after which other hosts get a turn
+UNKNOWN = frozenset(  # automatic and preference variables that mean something in PowerShell and nothing here
+    ["myinvocation", "pscmdlet", "host", "executioncontext", "psboundparameters", "$", "^", "?", "pssenderinfo"]
+    + ["profile", "pshome", "shellid", "stacktrace", "nestedpromptlevel", "foreach", "switch", "pwd", "pscommandpath"]
+    + ["psculture", "psuiculture", "outputencoding", "psstyle", "ofs", "psdefaultparametervalues", "event", "sender"]
+    + ["confirmpreference", "whatifpreference", "errorview", "formatenumerationlimit", "psnativecommandargumentpassing"]
+)
 _SIMPLE = {"Continue", "SilentlyContinue", "Stop", "Ignore"}
 
 
@@ -80,6 +86,8 @@ class Scopes:
             return
         if name.lower() == "null":
             return
+        if name.lower() in UNKNOWN:
+            raise Refusal(f"the assignment to ${name}")
         if name.lower() in {"true", "false"}:
             message = f"Cannot overwrite variable {name} because it is read-only or constant."
             raise failure(message, "VariableNotWritable", "WriteError", name, "SessionStateUnauthorizedAccessException")
