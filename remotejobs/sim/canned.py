@@ -7,15 +7,15 @@ command with the same object ids, as is fit for one command in a shell. Any numb
 
     python -m remotejobs.sim.canned --objects 200 --latency 0.2 --ssl --ca-file ca.pem
 
-prints `canned hosts listen on 127.0.0.1:PORT` once it does, and ends with its standard input, or when interrupted.
+prints `canned hosts listen on 127.0.0.1:PORT` once it does, and runs until it is ended. The logon is Basic, sim, sim.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ssl
-import sys
 import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ from remotejobs.sim.certificates import CertificateAuthority
 from remotejobs.sim.channels import MAX_BATCH
 from remotejobs.sim.listener import raise_file_limit
 from remotejobs.sim.psrp_wire import MessageType, fragments, pack_message
-from remotejobs.sim.soap import ENUMERATION, POWERSHELL, SHELL, TRANSFER, envelope, fault_envelope
+from remotejobs.sim.soap import POWERSHELL, SHELL, TRANSFER, envelope, fault_envelope
 from remotejobs.sim.wsman_faults import WsmanFault
 
 _LOGON: Final = b64encode(b"sim:sim")
@@ -41,11 +41,13 @@ _POOL: Final = uuid.UUID("7e1a5f00-0000-4000-8000-00000000aaaa")
 _PIPELINE: Final = uuid.UUID("7e1a5f00-0000-4000-8000-00000000bbbb")
 _NIL: Final = uuid.UUID(int=0)
 
-_IDS: Final = slice(36, 84)  # of a fragment's base64: bytes 27 to 62, the ids being 29 to 60
-
 
 def _ids_text(kind: int, pool: bytes, pipeline: bytes) -> bytes:
-    """Return the 48 characters that hold the ids: before them two bytes of the type, behind them two of the mark."""
+    """Return characters 36 to 83 of a fragment's base64: bytes 27 to 62, of which 29 to 60 are the ids.
+
+    Before them are two bytes of the message's type, the same for all of a pipeline and for all of an open pool, behind
+    them two of the byte order mark.
+    """
     return b64encode(kind.to_bytes(4, "little")[2:] + pool + pipeline + b"\xef\xbb")
 
 
@@ -69,7 +71,7 @@ def _http(status: int, body: bytes) -> bytes:
 
 
 _REFUSAL: Final = (
-    b"HTTP/1.1 401 \r\nWWW-Authenticate: Negotiate\r\nWWW-Authenticate: Basic realm=\"WSMAN\"\r\n"
+    b'HTTP/1.1 401 \r\nWWW-Authenticate: Negotiate\r\nWWW-Authenticate: Basic realm="WSMAN"\r\n'
     b"Server: Microsoft-HTTPAPI/2.0\r\nContent-Length: 0\r\n\r\n"
 )
 
@@ -173,7 +175,10 @@ class CannedHosts:
 
     def _create(self, body: bytes) -> bytes:
         shell_id = _after(body, b'ShellId="')
-        at = body.find(b">", body.find(b"creationXml")) + 1
+        at = body.find(b"creationXml")
+        if at < 0:
+            return self._answers.unknown  # a cmd shell
+        at = body.find(b">", at) + 1
         self._shells[shell_id] = _Shell(b64decode(body[at : at + 64])[29:45])
         return self._answers.created.replace(_SHELL_BYTES, shell_id)
 
@@ -183,11 +188,8 @@ class CannedHosts:
             sent, shell.pool_sent = shell.pool_sent, shell.pool_sent + 1
             if sent >= len(self._answers.pool):
                 return self._answers.timed_out
-            text = self._answers.pool[sent]
-            if sent:
-                return text.replace(_POOL_IDS, _ids_text(MessageType.RUNSPACEPOOL_STATE, shell.pool_id, _NIL.bytes))
-            text = text.replace(_PRIVATE_IDS, _ids_text(MessageType.APPLICATION_PRIVATE_DATA, shell.pool_id, _NIL.bytes))
-            return text
+            ids = _ids_text(MessageType.RUNSPACEPOOL_STATE, shell.pool_id, _NIL.bytes)
+            return self._answers.pool[sent].replace(_POOL_IDS, ids)
         command_id = body[at + 11 : at + 47]
         sent = shell.commands.get(command_id, len(self._answers.batches))
         if sent >= len(self._answers.batches):
@@ -216,7 +218,8 @@ class CannedConnection(asyncio.Protocol):
         if at < 0:
             self._keep(buffer)
             return
-        length = int(head[at + 15 : (head.find(b"\r", at) + 1 or end + 1) - 1])
+        stop = head.find(b"\r", at)
+        length = int(head[at + 15 : stop if stop > 0 else end])
         if len(buffer) < end + 4 + length:
             self._keep(buffer)
             return
@@ -327,3 +330,42 @@ async def serve(hosts: CannedHosts, port: int = 0, tls: ssl.SSLContext | None = 
     """Listen on loopback; the server's socket says on which port."""
     loop = asyncio.get_running_loop()
     return await loop.create_server(lambda: CannedConnection(hosts), "127.0.0.1", port, ssl=tls, backlog=4096)
+
+
+async def _run(hosts: CannedHosts, port: int, tls: ssl.SSLContext | None) -> None:
+    server = await serve(hosts, port, tls)
+    print(f"canned hosts listen on 127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    await server.serve_forever()
+
+
+def _tls(pem: str | None, ca_file: str | None) -> ssl.SSLContext | None:
+    if pem is None:
+        return None
+    if pem:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        return context
+    authority = CertificateAuthority()
+    if ca_file:
+        Path(ca_file).write_text(authority.pem, encoding="ascii")
+    return authority.server_context("canned")
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run canned hosts until ended."""
+    parser = argparse.ArgumentParser(prog="python -m remotejobs.sim.canned", description="Canned hosts for benchmarks.")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--objects", type=int, default=1, help="objects that a pipeline gives")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds by which each answer is held back")
+    parser.add_argument("--pool-answers", type=int, choices=(1, 2), default=2, help="answers in which the pool opens")
+    parser.add_argument("--ssl", nargs="?", const="", metavar="PEM", help="https; a file with certificate and key")
+    parser.add_argument("--ca-file", metavar="PEM", help="where the certificate of the authority is written")
+    arguments = parser.parse_args(words)
+    hosts = CannedHosts(prebuild(arguments.objects, pool_answers=arguments.pool_answers), arguments.latency)
+    raise_file_limit(1 << 16)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_run(hosts, arguments.port, _tls(arguments.ssl, arguments.ca_file)))
+
+
+if __name__ == "__main__":
+    main()

@@ -179,8 +179,8 @@ class PwshHost:
                     self._pool_id = message.pool_id
                     self._limits = init_runspacepool(from_clixml(message.payload, lambda _: "")).limits
                 elif message.type == MessageType.CREATE_PIPELINE:
-                    text = create_pipeline(from_clixml(message.payload, lambda _: "")).invocation.text
-                    self._host.counters.scripts[text] += 1
+                    created = create_pipeline(from_clixml(message.payload, lambda _: ""))
+                    self._host.counters.scripts[created.invocation.text] += not created.internal
 
     def _advance(self, lane: _Lane) -> None:
         """Send the next Data of a lane, if it may go."""
@@ -298,6 +298,7 @@ class PwshHost:
             self._closed.set()
         elif packet.kind == "CloseAck":
             del self._lanes[packet.guid]
+            self._ids = {command: guid for command, guid in self._ids.items() if guid != packet.guid}
             self._close_pool()
 
     def _take_data(self, lane: _Lane, data: bytes) -> None:

@@ -41,9 +41,11 @@ def exit_code(outcomes: Iterable[Outcome], *, fail_on_error: bool = False) -> in
         outcomes: How each child ended.
         fail_on_error: -FailOnError: a completed child with records on its Error stream counts as failed.
     """
-    classes = {outcome.reason.exit_code for outcome in outcomes}
-    if fail_on_error and any(outcome.error_count for outcome in outcomes):
-        classes.add(2)
+    classes = set()
+    for outcome in outcomes:
+        classes.add(outcome.reason.exit_code)
+        if fail_on_error and outcome.error_count:
+            classes.add(2)
     if {2, 3} <= classes:
         return 4
     return max(classes & {2, 3}, default=6 if 6 in classes else 0)

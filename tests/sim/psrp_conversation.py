@@ -18,8 +18,11 @@ from psrpcore.types import HostInfo as ClientHost
 from remotejobs.sim.packets import parse_packet
 from remotejobs.sim.psrp_wire import Defragmenter, MessageType, fragments, pack_message, unpack_message
 from remotejobs.sim.shells import Shell
+from tests.recordings import RECORDINGS
 
 P = ParamSpec("P")
+CASES = RECORDINGS / "pwsh" / "cases" if RECORDINGS else Path(__file__).parents[1] / "data" / "pwsh"
+"""Recorded scripts: all, or the few that are kept here."""
 CTRL_C = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/powershell/signal/crtl_c"
 
 

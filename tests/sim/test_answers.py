@@ -17,10 +17,10 @@ from remotejobs.sim.psrp_host import PsrpHost
 from remotejobs.sim.psrp_wire import MessageType
 from remotejobs.sim.recorded import Recording, load_recording
 from remotejobs.sim.shells import HostInfo
-from tests.recordings import RECORDINGS, needs_recordings
-from tests.sim.psrp_conversation import CTRL_C, Client, Seen, Sink, in_loop
+from tests.recordings import needs_recordings
+from tests.sim.psrp_conversation import CASES, CTRL_C, Client, Seen, Sink, in_loop
 
-CASES = sorted((RECORDINGS / "pwsh" / "cases").glob("*.wire.jsonl")) if RECORDINGS else []
+RECORDED = sorted(CASES.glob("*.wire.jsonl"))
 
 BY_HAND = """
 [[answer]]
@@ -144,8 +144,7 @@ def test_a_recording_without_its_description_is_said(tmp_path: Path) -> None:
         Answers(tmp_path)
 
 
-@needs_recordings
-@pytest.mark.parametrize("path", CASES, ids=[path.name.removesuffix(".wire.jsonl") for path in CASES])
+@pytest.mark.parametrize("path", RECORDED, ids=[path.name.removesuffix(".wire.jsonl") for path in RECORDED])
 def test_recordings_are_served_message_for_message(path: Path) -> None:
     _served(path)
 
@@ -180,12 +179,10 @@ class Folder(Answers):
         self.answers = [recording]
 
 
-@needs_recordings
 @in_loop
 async def test_a_client_without_a_host_gets_no_calls_of_one() -> None:
-    assert RECORDINGS
     sink = Sink()
-    recording = load_recording(RECORDINGS / "pwsh" / "cases" / "all-streams.wire.jsonl")
+    recording = load_recording(CASES / "all-streams.wire.jsonl")
     client = Client(PsrpHost(Folder(recording), HostInfo("web01"), sink), sink)
     await client.open()
     seen = await client.run(recording.script)
@@ -199,9 +196,8 @@ async def test_a_client_without_a_host_gets_no_calls_of_one() -> None:
 @needs_recordings
 @in_loop
 async def test_recorded_secure_strings_open_with_this_sessions_key() -> None:
-    assert RECORDINGS
     sink = Sink()
-    recording = load_recording(RECORDINGS / "pwsh" / "cases" / "pscredential.wire.jsonl")
+    recording = load_recording(CASES / "pscredential.wire.jsonl")
     client = Client(PsrpHost(Folder(recording), HostInfo("web01"), sink), sink)
     await client.open()
     client.pool.exchange_key()

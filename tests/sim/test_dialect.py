@@ -23,10 +23,10 @@ from remotejobs.sim.recorded import load_recording, read_messages
 from remotejobs.sim.records import ScriptError
 from remotejobs.sim.shells import HostInfo
 from tests.recordings import RECORDINGS, needs_recordings
-from tests.sim.psrp_conversation import CTRL_C, Client, Seen, Sink, in_loop, masked, recorded_requests
+from tests.sim.psrp_conversation import CASES, CTRL_C, Client, Seen, Sink, in_loop, masked, recorded_requests
 
 POOL = "00000000-0000-0000-0000-000000000000"
-CASES = sorted((RECORDINGS / "pwsh" / "cases").glob("*.wire.jsonl")) if RECORDINGS else []
+RECORDED = sorted(CASES.glob("*.wire.jsonl"))
 KNOWN_DIFFERENCES = {"parse-error-multi"}  # the parser stops at the first error, PowerShell finds three
 
 
@@ -71,8 +71,7 @@ async def replayed(path: Path) -> list[Seen]:
     return sink.of(guid.upper())
 
 
-@needs_recordings
-@pytest.mark.parametrize("path", CASES, ids=[path.name.removesuffix(".wire.jsonl") for path in CASES])
+@pytest.mark.parametrize("path", RECORDED, ids=[path.name.removesuffix(".wire.jsonl") for path in RECORDED])
 def test_recorded_scripts_give_what_powershell_gave_or_are_refused(path: Path) -> None:
     name = path.name.removesuffix(".wire.jsonl")
     seen = asyncio.run(replayed(path))
@@ -93,7 +92,7 @@ def test_recorded_scripts_give_what_powershell_gave_or_are_refused(path: Path) -
 @needs_recordings
 def test_enough_recorded_scripts_are_known() -> None:
     known = 0
-    for path in CASES:
+    for path in RECORDED:
         seen = asyncio.run(replayed(path))
         known += not any("SimulatedDialect" in s.clixml for s in seen)
     assert known >= 55

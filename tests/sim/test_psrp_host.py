@@ -18,8 +18,7 @@ from remotejobs.sim.psrp_host import PsrpHost, psrp_shell_factory
 from remotejobs.sim.psrp_wire import FRAGMENT_SIZE, MessageType, fragments, pack_message, unpack_message
 from remotejobs.sim.shells import ConnectableShell, HostInfo
 from remotejobs.sim.values import SecureString
-from tests.recordings import RECORDINGS, needs_recordings
-from tests.sim.psrp_conversation import CTRL_C, Client, Seen, Sink, in_loop, recorded_requests
+from tests.sim.psrp_conversation import CTRL_C, Client, Seen, Sink, in_loop
 
 POOL = uuid.UUID("0f0e0d0c-0b0a-0908-0706-050403020100")
 INIT = (
@@ -484,30 +483,3 @@ async def test_a_bug_of_the_interpreter_leaves_nobody_waiting() -> None:
 
 def test_psrpcore_logs_nothing() -> None:
     assert not logging.getLogger("psrpcore._base").isEnabledFor(logging.CRITICAL)
-
-
-EXPECTED: dict[str, list[str]] = {
-    "minimal": ["<I32>1</I32>", "", "<S>two</S>"],
-    "cut-packets": [],
-    "one-byte-fragments": [],
-    "arguments": ["<S>a=pos s=True args=7</S>"],
-    "input": ["<S>[1]</S>", "<S>null</S>", "<S>[a]</S>", "<S>end</S>"],
-    "statements": ["<S>one</S>", "<S>two</S>", "<S>three</S>"],
-}
-
-
-@needs_recordings
-@pytest.mark.parametrize("name", EXPECTED)
-@in_loop
-async def test_recorded_odd_clients_are_served(name: str) -> None:
-    assert RECORDINGS
-    requests = recorded_requests(RECORDINGS / "pwsh" / "handmade" / f"{name}.wire.jsonl")
-    sink = Sink()
-    shell = PsrpHost(Dialect(), HostInfo("WEB01"), sink)
-    shell.create(requests.pop("00000000-0000-0000-0000-000000000000"))
-    for guid, data in requests.items():
-        shell.command(guid.upper(), "", [base64.b64encode(data).decode()], {})
-        seen = await sink.done(guid.upper())
-        assert '"PipelineState">4<' in seen[-1].clixml, seen[-1].clixml[:300]
-        if EXPECTED[name]:
-            assert [s.clixml for s in seen[:-1]] == EXPECTED[name]

@@ -15,8 +15,7 @@ from remotejobs.sim.packets import POOL, Packet, parse_packet
 from remotejobs.sim.psrp_wire import MessageType
 from remotejobs.sim.pwsh_host import PwshHost, find_pwsh, pwsh_shell_factory
 from remotejobs.sim.shells import ConnectableShell, HostInfo
-from tests.recordings import RECORDINGS, needs_recordings
-from tests.sim.psrp_conversation import CTRL_C, Client, Sink, in_loop
+from tests.sim.psrp_conversation import CASES, CTRL_C, Client, Sink, in_loop
 
 STANDIN = (sys.executable, "-m", "remotejobs.sim.pwsh_standin", "-s", "-NoLogo", "-NoProfile")
 
@@ -243,13 +242,11 @@ def test_packets_are_written_and_read() -> None:
             parse_packet(line)
 
 
-@needs_recordings
 def test_recorded_packets_are_read_and_written_as_they_were() -> None:
-    assert RECORDINGS
     total = 0
-    for path in sorted((RECORDINGS / "pwsh" / "cases").glob("*.wire.jsonl")):
+    for path in sorted(CASES.glob("*.wire.jsonl")):
         for row in map(json.loads, path.read_text("utf-8").splitlines()):
             if row["dir"] in {"c2s", "s2c"}:
                 assert parse_packet(row["line"]).line() == row["line"].strip().encode() + b"\n"
                 total += 1
-    assert total > 1000
+    assert total > 50

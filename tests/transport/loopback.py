@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from remotejobs.auth.credentials import Credential, Secret
+from remotejobs.auth.tokens import BasicContext
 from remotejobs.model import Endpoint, Limits
 from remotejobs.ports import AuthContext
 from remotejobs.transport.http import HttpTransport
@@ -18,6 +20,7 @@ from remotejobs.transport.names import Names
 from remotejobs.transport.tls import ClientContext
 
 T = TypeVar("T")
+BASIC = "Basic YWRtaW46cMOkc3M="  # admin:päss
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -141,3 +144,28 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         _, body = await read_request(reader)
         writer.write(answer(body))
         await writer.drain()
+
+
+class Recorder:
+    """A handler that answers with `blocks` in turn and keeps the requests, connection by connection."""
+
+    def __init__(self, *blocks: bytes) -> None:
+        self.blocks = list(blocks)
+        self.connections: list[list[tuple[bytes, bytes]]] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests: list[tuple[bytes, bytes]] = []
+        self.connections.append(requests)
+        while True:
+            requests.append(await read_request(reader))
+            writer.write(self.blocks.pop(0))
+            await writer.drain()
+
+    @property
+    def authorizations(self) -> list[str | None]:
+        (requests,) = self.connections
+        return [header(head, "Authorization") for head, _ in requests]
+
+
+def basic() -> BasicContext:
+    return BasicContext(Credential("admin", Secret("päss")))

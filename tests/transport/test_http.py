@@ -6,19 +6,20 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from remotejobs.auth.credentials import Credential, Secret
-from remotejobs.auth.tokens import BasicContext
-from remotejobs.errors import AuthenticationError, LimitError, ProtocolError, UnreachableError
+from remotejobs.errors import LimitError, ProtocolError, UnreachableError
 from remotejobs.model import Endpoint, Limits
 from remotejobs.ports import Lost, NotSent, Reply
 from remotejobs.transport.http import HttpTransport
 from remotejobs.transport.names import Address, Names
 from tests.transport.loopback import (
+    BASIC,
+    Recorder,
     answer,
+    basic,
     connected,
     echo,
     header,
@@ -29,51 +30,6 @@ from tests.transport.loopback import (
     settled,
     until,
 )
-
-BASIC = "Basic YWRtaW46cMOkc3M="  # admin:päss
-
-
-def basic() -> BasicContext:
-    return BasicContext(Credential("admin", Secret("päss")))
-
-
-class Steps:
-    """An authentication context that says `values` in turn and keeps what it is told."""
-
-    mechanism = "Steps"
-    every_request = False
-
-    def __init__(self, *values: str, error: AuthenticationError | None = None) -> None:
-        self.values, self.error = values, error
-        self.told: list[tuple[str, ...]] = []
-
-    def steps(self, channel_binding: bytes | None) -> Generator[str, Sequence[str], None]:
-        assert channel_binding is None
-        for value in self.values:
-            self.told.append(tuple((yield value)))
-        if self.error is not None:
-            raise self.error
-
-
-class Recorder:
-    """A handler that answers with `blocks` in turn and keeps the requests, connection by connection."""
-
-    def __init__(self, *blocks: bytes) -> None:
-        self.blocks = list(blocks)
-        self.connections: list[list[tuple[bytes, bytes]]] = []
-
-    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        requests: list[tuple[bytes, bytes]] = []
-        self.connections.append(requests)
-        while True:
-            requests.append(await read_request(reader))
-            writer.write(self.blocks.pop(0))
-            await writer.drain()
-
-    @property
-    def authorizations(self) -> list[str | None]:
-        (requests,) = self.connections
-        return [header(head, "Authorization") for head, _ in requests]
 
 
 async def posted(handler: Callable[..., Awaitable[None]], limits: Limits | None = None) -> Reply | NotSent | Lost:
@@ -197,97 +153,6 @@ def test_one_request_at_a_time() -> None:
             with pytest.raises(RuntimeError, match="one request"):
                 await transport.post(b"2")
             assert await first == Reply(200, b"1")
-
-    run(main())
-
-
-# authentication
-
-
-def test_basic_goes_on_every_request_and_its_refusal_is_final() -> None:
-    async def main() -> None:
-        server = Recorder(answer(), answer(b"", "401 ", "WWW-Authenticate: Negotiate"), answer())
-        async with serving(server) as endpoint, connected(endpoint, basic()) as transport:
-            statuses = [r.status for r in [await transport.post(b"x") for _ in range(3)] if isinstance(r, Reply)]
-        assert statuses == [200, 401, 200]
-        assert server.authorizations == [BASIC] * 3
-
-    run(main())
-
-
-def test_steps_go_on_one_connection_with_the_same_body() -> None:
-    async def main() -> None:
-        server = Recorder(
-            answer(b"", "401 ", "WWW-Authenticate: Negotiate TWO, Basic realm=x"),
-            answer(b"done", "200 OK", "WWW-Authenticate: Negotiate FOUR"),
-            answer(b"next"),
-        )
-        auth = Steps("Negotiate ONE", "Negotiate THREE")
-        async with serving(server) as endpoint, connected(endpoint, auth) as transport:
-            reply = await transport.post(b"body")
-            assert reply == Reply(200, b"done", challenges=("Negotiate FOUR",))
-            assert await transport.post(b"second") == Reply(200, b"next")
-        assert server.authorizations == ["Negotiate ONE", "Negotiate THREE", None]
-        assert [body for _, body in server.connections[0]] == [b"body", b"body", b"second"]
-        assert auth.told == [("Negotiate TWO", "Basic realm=x"), ("Negotiate FOUR",)]
-
-    run(main())
-
-
-def test_refused_when_nothing_is_left_to_say() -> None:
-    async def main() -> None:
-        server = Recorder(*[answer(b"", "401 ", "WWW-Authenticate: Negotiate")] * 9)
-        async with serving(server) as endpoint, connected(endpoint, Steps("A", "B")) as transport:
-            assert await transport.post(b"x") == Reply(401, b"", challenges=("Negotiate",))
-        assert server.authorizations == ["A", "B"]
-
-    run(main())
-
-
-def test_accepted_early_says_no_more() -> None:
-    async def main() -> None:
-        server = Recorder(answer(b"ok"), answer(b"ok"))
-        async with serving(server) as endpoint, connected(endpoint, Steps("A", "B", "C")) as transport:
-            assert await transport.post(b"x") == Reply(200, b"ok")
-            assert await transport.post(b"x") == Reply(200, b"ok")
-        assert server.authorizations == ["A", None]
-
-    run(main())
-
-
-def test_a_host_that_asks_for_ever_is_left() -> None:
-    async def main() -> None:
-        server = Recorder(*[answer(b"", "401 ", "WWW-Authenticate: Negotiate X")] * 999)
-        async with serving(server) as endpoint, connected(endpoint, Steps(*["A"] * 999)) as transport:
-            reply = await transport.post(b"x")
-        assert isinstance(reply, Reply)
-        assert reply.status == 401
-        assert len(server.connections[0]) < 20
-
-    run(main())
-
-
-def test_context_that_gives_up() -> None:
-    async def main() -> None:
-        server = Recorder(answer(b"", "401 ", "WWW-Authenticate: Negotiate BAD"))
-        auth = Steps("A", error=AuthenticationError("The host's token is not one."))
-        async with serving(server) as endpoint, connected(endpoint, auth) as transport:
-            with pytest.raises(AuthenticationError, match="token"):
-                await transport.post(b"x")
-            assert transport.closed
-            assert isinstance(await transport.post(b"x"), NotSent)
-
-    run(main())
-
-
-def test_connection_closed_between_steps() -> None:
-    async def main() -> None:
-        server = Recorder(answer(b"", "401 ", "WWW-Authenticate: Negotiate TWO", "Connection: close"))
-        async with serving(server) as endpoint, connected(endpoint, Steps("ONE", "THREE")) as transport:
-            result = await transport.post(b"x")
-        assert isinstance(result, NotSent)
-        assert "in the middle of authentication" in result.error.message
-        assert server.authorizations == ["ONE"]
 
     run(main())
 

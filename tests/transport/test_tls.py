@@ -7,29 +7,19 @@ import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trustme
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 
-from remotejobs.errors import ConfigurationError, UnreachableError
+from remotejobs.errors import UnreachableError
 from remotejobs.model import Limits, SessionOption
 from remotejobs.ports import Lost, NotSent, Reply
 from remotejobs.transport.http import HttpTransport
 from remotejobs.transport.names import Names
 from remotejobs.transport.tls import ClientContext, TlsLayer, client_context
-from tests.transport.loopback import Handler, answer, connected, echo, run, serving
-
-CA, OTHER_CA = trustme.CA(), trustme.CA()
-SKIP_ALL = SessionOption(skip_ca_check=True, skip_cn_check=True)
-
-
-def server_context(*names: str, ca: trustme.CA = CA, **issue: Any) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(*(names or ("web01",)), **issue).configure_cert(context)
-    return context
+from tests.transport.loopback import answer, connected, echo, run, serving
+from tests.transport.tls_host import CA, OTHER_CA, SKIP_ALL, client_pair, post_to, server_context
 
 
 @pytest.fixture(scope="session")
@@ -37,16 +27,6 @@ def ca_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("ca") / "ca.pem"
     CA.cert_pem.write_to_path(str(path))
     return str(path)
-
-
-async def post_to(
-    server: ssl.SSLContext, option: SessionOption, server_name: str = "web01", handler: Handler = echo
-) -> Reply | NotSent | Lost:
-    async with (
-        serving(handler, server) as endpoint,
-        connected(endpoint, tls=client_context(option), server_name=server_name) as transport,
-    ):
-        return await transport.post(b"hello")
 
 
 def refused(server: ssl.SSLContext, option: SessionOption, server_name: str = "web01") -> UnreachableError:
@@ -418,14 +398,6 @@ def test_layer_byte_by_byte() -> None:
 # client certificates
 
 
-def client_pair(folder: Path) -> SessionOption:
-    issued = CA.issue_cert("client@example")
-    certificate, key = folder / "client.pem", folder / "client.key"
-    issued.cert_chain_pems[0].write_to_path(str(certificate))
-    issued.private_key_pem.write_to_path(str(key))
-    return replace(SKIP_ALL, certificate_file=str(certificate), certificate_key_file=str(key))
-
-
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_client_certificate_that_is_asked_for(tmp_path: Path, version: ssl.TLSVersion) -> None:
     server = server_context()
@@ -455,65 +427,3 @@ def test_client_certificate_that_is_asked_for_before_the_answer(tmp_path: Path) 
     assert run(peer.serve(answer(b"hello"), client_context(option), asks=True)) == Reply(200, b"hello")
     assert option.certificate_file is not None
     assert peer.tls.getpeercert(True) == ssl.PEM_cert_to_DER_cert(Path(option.certificate_file).read_text())
-
-
-def test_encrypted_key_is_refused_without_a_question(tmp_path: Path) -> None:
-    option = client_pair(tmp_path)
-    assert option.certificate_key_file is not None
-    path = Path(option.certificate_key_file)
-    key = serialization.load_pem_private_key(path.read_bytes(), None)
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.BestAvailableEncryption(b"secret"),
-        )
-    )
-    with pytest.raises(ConfigurationError, match="is encrypted") as caught:
-        client_context(option)
-    assert str(path) in caught.value.message
-
-
-# files
-
-
-def test_files_that_cannot_be_used(tmp_path: Path) -> None:
-    junk = tmp_path / "junk.pem"
-    junk.write_text("junk")
-    begun = tmp_path / "begun.pem"
-    begun.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    for option, file in [
-        (SessionOption(ca_file=str(tmp_path / "none.pem")), "none.pem"),
-        (SessionOption(ca_file=str(junk)), "junk.pem"),
-        (SessionOption(ca_file=str(begun)), "begun.pem"),
-        (SessionOption(ca_file=str(tmp_path)), str(tmp_path)),
-        (SessionOption(ca_path=str(tmp_path)), "begun.pem"),
-        (SessionOption(ca_path=str(tmp_path / "none")), "none"),
-        (SessionOption(ca_path=str(empty)), "empty"),
-        (SessionOption(certificate_file=str(junk)), "junk.pem"),
-        (SessionOption(certificate_file=str(tmp_path / "none.pem")), "none.pem"),
-        (SessionOption(certificate_file=str(junk), certificate_key_file=str(begun)), "begun.pem"),
-        (SessionOption(certificate_key_file=str(junk)), "CertificateKeyFile"),
-    ]:
-        with pytest.raises(ConfigurationError) as caught:
-            client_context(option)
-        assert file in caught.value.message
-
-
-def test_folder_of_issuers_in_pem_and_der(tmp_path: Path) -> None:
-    OTHER_CA.cert_pem.write_to_path(str(tmp_path / "other.crt"))
-    (tmp_path / "ca.cer").write_bytes(ssl.PEM_cert_to_DER_cert(CA.cert_pem.bytes().decode()))
-    (tmp_path / "README.txt").write_text("not a certificate")
-    option = SessionOption(ca_path=str(tmp_path))
-    for ca in (CA, OTHER_CA):
-        assert run(post_to(server_context(ca=ca), option)) == Reply(200, b"hello")
-
-
-def test_the_hosts_own_certificate_may_be_trusted(tmp_path: Path) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    issued = OTHER_CA.issue_cert("web01")
-    issued.configure_cert(context)
-    issued.cert_chain_pems[0].write_to_path(str(tmp_path / "web01.pem"))
-    assert run(post_to(context, SessionOption(ca_file=str(tmp_path / "web01.pem")))) == Reply(200, b"hello")

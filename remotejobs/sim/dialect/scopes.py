@@ -19,12 +19,12 @@ from remotejobs.sim.values import NOTHING, to_text
 
 Emit = Callable[[Any], Awaitable[None]]
 _TURN = 200  # loop passes and pipeline items after which other hosts get a turn
-UNKNOWN = frozenset(  # automatic and preference variables that mean something in PowerShell and nothing here
-    ["myinvocation", "pscmdlet", "host", "executioncontext", "psboundparameters", "$", "^", "?", "pssenderinfo"]
-    + ["profile", "pshome", "shellid", "stacktrace", "nestedpromptlevel", "foreach", "switch", "pwd", "pscommandpath"]
-    + ["psculture", "psuiculture", "outputencoding", "psstyle", "ofs", "psdefaultparametervalues", "event", "sender"]
-    + ["confirmpreference", "whatifpreference", "errorview", "formatenumerationlimit", "psnativecommandargumentpassing"]
-)
+_AUTOMATIC = """
+    myinvocation pscmdlet host executioncontext psboundparameters $ ^ ? pssenderinfo profile pshome shellid stacktrace
+    nestedpromptlevel foreach switch pwd pscommandpath psculture psuiculture outputencoding psstyle ofs event sender
+    psdefaultparametervalues confirmpreference whatifpreference errorview formatenumerationlimit
+"""
+UNKNOWN = frozenset(_AUTOMATIC.split())  # variables that mean something in PowerShell and nothing here
 _SIMPLE = {"Continue", "SilentlyContinue", "Stop", "Ignore"}
 
 

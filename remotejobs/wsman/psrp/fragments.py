@@ -11,7 +11,7 @@ from struct import Struct
 
 from remotejobs.errors import LimitError, ProtocolError
 
-_HEADER = Struct(">QQBI")
+_HEADER = Struct(">qQBI")  # PowerShell's object ids are signed
 HEADER_SIZE = _HEADER.size
 _START, _END = 1, 2
 
@@ -38,11 +38,12 @@ class Defragmenter:
         max_object: Bytes of one message; more raises LimitError.
     """
 
-    __slots__ = ("_buffer", "_last", "_max", "_next", "_object", "_parts", "_size")
+    __slots__ = ("_buffer", "_last", "_max", "_need", "_next", "_object", "_parts", "_size")
 
     def __init__(self, max_object: int) -> None:
         self._max = max_object
-        self._buffer = b""
+        self._buffer = bytearray()
+        self._need = 0  # bytes of the buffer's fragment; fewer are not worth a look
         self._last = 0  # the highest object id that is complete
         self._object = 0  # the one being put together, 0 for none
         self._next = 0  # the fragment id that must come next
@@ -58,19 +59,24 @@ class Defragmenter:
         """Take bytes, return the messages that they complete as (object id, message).
 
         Raises:
-            ProtocolError: A gap, or a fragment of another message in the middle of one.
+            ProtocolError: A gap, a fragment of another message in the middle of one, or an id below 1.
             LimitError: A message is larger than allowed.
         """
         if self._buffer:
-            data = self._buffer + data
+            self._buffer += data
+            if len(self._buffer) < self._need:
+                return []
+            data = bytes(self._buffer)
+            self._buffer.clear()
         done: list[tuple[int, bytes]] = []
-        at, end = 0, len(data)
+        at, end, need = 0, len(data), HEADER_SIZE
         while end - at >= HEADER_SIZE:
             object_id, fragment_id, flags, length = _HEADER.unpack_from(data, at)
             if length > self._max:
                 raise self._too_large()
             start = at + HEADER_SIZE
             if end - start < length:
+                need += length
                 break
             at = start + length
             if flags & 3 == 3 and not self._object and object_id > self._last and not fragment_id:
@@ -78,10 +84,14 @@ class Defragmenter:
                 done.append((object_id, data[start:at]))
             else:
                 self._take(object_id, fragment_id, flags, data[start:at], done)
-        self._buffer = data[at:] if at < end else b""
+        if at < end:
+            self._buffer += memoryview(data)[at:]
+            self._need = need
         return done
 
     def _take(self, object_id: int, number: int, flags: int, blob: bytes, done: list[tuple[int, bytes]]) -> None:
+        if object_id < 1:
+            raise ProtocolError(f"A fragment of the host has object id {object_id}; the first is 1.")
         if object_id <= self._last or (object_id == self._object and number < self._next):
             return  # seen before: the host repeats what it cannot know that we have
         if object_id != self._object:
@@ -95,7 +105,8 @@ class Defragmenter:
         self._size += len(blob)
         if self._size > self._max:
             raise self._too_large()
-        self._parts.append(blob)
+        if blob:  # else nothing bounds their number
+            self._parts.append(blob)
         self._next += 1
         if flags & _END:
             done.append((object_id, b"".join(self._parts)))

@@ -12,8 +12,8 @@ from enum import IntEnum
 from struct import Struct
 from typing import Any, NamedTuple
 
-from remotejobs.errors import ProtocolError
-from remotejobs.wsman.clixml.values import Int64, PSObject
+from remotejobs.errors import ProtocolError, UsageError
+from remotejobs.wsman.clixml.values import PSObject
 from remotejobs.wsman.clixml.write import serialize
 
 PROTOCOL_VERSION = "2.3"
@@ -102,7 +102,7 @@ def create_pipeline(script: str, arguments: Sequence[Any] = ()) -> bytes:
     Without the Merge properties of 2.2 and later it is right for every version: the server goes by their presence.
 
     Raises:
-        UsageError: An argument that CLIXML cannot carry.
+        UsageError: An argument that CLIXML cannot carry, or a SecureString: no session key is ever exchanged.
     """
     command = _members(
         Cmd=script,
@@ -112,7 +112,7 @@ def create_pipeline(script: str, arguments: Sequence[Any] = ()) -> bytes:
         **{f"Merge{which}": _enum(_RESULT_TYPES, "None", 0) for which in ("MyResult", "ToResult", "PreviousResults")},
         Args=[_members(N=None, V=argument) for argument in arguments],
     )
-    return serialize(
+    data = serialize(
         _members(
             NoInput=True,
             ApartmentState=_APARTMENT,
@@ -123,32 +123,9 @@ def create_pipeline(script: str, arguments: Sequence[Any] = ()) -> bytes:
             IsNested=False,
         )
     )
-
-
-def refuse_host_call(call_id: int, method: Any, name: str) -> bytes:
-    """PIPELINE_HOST_RESPONSE that refuses a call, with the error that PowerShell gives where nobody can answer."""
-    message = (
-        f"A command that prompts the user failed because the host program or the command type does not support user "
-        f"interaction: {name}. Give the value as an argument, or run the command without a prompt."
-    )
-    error = PSObject(
-        type_names=("System.Management.Automation.ErrorRecord", "System.Object"),
-        to_string=message,
-        extended={
-            "Exception": message,
-            "TargetObject": None,
-            "FullyQualifiedErrorId": "System.Management.Automation.Remoting.RemoteHostExecutionException",
-            "InvocationInfo": None,
-            "ErrorCategory_Category": 17,
-            "ErrorCategory_Activity": "",
-            "ErrorCategory_Reason": "RemoteHostExecutionException",
-            "ErrorCategory_TargetName": "",
-            "ErrorCategory_TargetType": "",
-            "ErrorCategory_Message": "",
-            "SerializeExtendedInfo": False,
-        },
-    )
-    return serialize(_members(ci=Int64(call_id), mi=method, me=error))
+    if b"<SS" in data:  # in any depth; in text `<` is escaped
+        raise UsageError("A SecureString cannot be an argument: it is encrypted for the host that it came from.")
+    return data
 
 
 def _members(**extended: Any) -> PSObject:

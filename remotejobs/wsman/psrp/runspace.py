@@ -23,7 +23,6 @@ from remotejobs.wsman.psrp.messages import (
     SESSION_CAPABILITY,
     MessageType,
     read_message,
-    refuse_host_call,
     write_message,
 )
 
@@ -91,7 +90,7 @@ class Runspace:
         "_pipe",
         "_pipeline",
         "_pool",
-        "_repeats",
+        "_shown",
         "exit_code",
         "failure",
         "max_object",
@@ -115,7 +114,8 @@ class Runspace:
         self._objects = 0
         self._pool = Defragmenter(max_object)
         self._pipe = Defragmenter(max_object)
-        self._repeats: dict[Stream, bytes] | None = None
+        # The record just before, if it is of a kind that a host call may follow to show it.
+        self._shown: RecordData | None = None
         self.version = ""
         self.pool_state = PoolState.BeforeOpen
         self.pool_reason = ""
@@ -168,11 +168,9 @@ class Runspace:
             if stream is not None:
                 if self.pipeline_state.final:
                     continue  # nothing counts after the end (MS-PSRP 3.1.5.4.21)
-                records.append(RecordData(stream, object_id, message.data))
-                if stream > Stream.Error:
-                    if self._repeats is None:
-                        self._repeats = {}
-                    self._repeats[stream] = message.data
+                record = RecordData(stream, object_id, message.data)
+                records.append(record)
+                self._shown = record if stream in hostcalls.SHOWN else None
             elif message.type == MessageType.PIPELINE_STATE:
                 self._pipeline_changed(message.data)
             elif message.type == MessageType.PIPELINE_HOST_CALL:
@@ -215,7 +213,7 @@ class Runspace:
 
     def _pipeline_changed(self, data: bytes) -> None:
         state = _state(data)
-        if self.pipeline_state.final or state > PipelineState.Failed:
+        if self.pipeline_state.final or not 0 <= state <= PipelineState.Failed:
             return
         self.pipeline_state = PipelineState(state)
         if state == PipelineState.Failed:
@@ -223,17 +221,16 @@ class Runspace:
 
     def _host_call(self, data: bytes, object_id: int, records: list[RecordData] | None) -> None:
         call = hostcalls.read(data)
+        shown, self._shown = self._shown, None
         if call.method == hostcalls.SET_SHOULD_EXIT:
             self.exit_code = call.exit_code
         elif call.call_id != hostcalls.VOID:
-            reply = refuse_host_call(call.call_id, call.method_value, call.name)
             kind = MessageType.PIPELINE_HOST_RESPONSE if records is not None else MessageType.RUNSPACEPOOL_HOST_RESPONSE
             pipeline = self.pipeline_id if records is not None else None
-            self.replies.extend(self._cut(kind, reply, pipeline, 32768))
+            self.replies.extend(self._cut(kind, hostcalls.refuse(call), pipeline, 32768))
         elif records is not None and not self.pipeline_state.final:
             stream = hostcalls.STREAMS.get(call.method)
-            last = self._repeats.pop(stream, None) if self._repeats and stream else None
-            if stream and not (last is not None and hostcalls.repeats(call, stream, last)):
+            if stream and not (shown and shown.stream is stream and hostcalls.repeats(call, stream, shown.raw)):
                 raw = hostcalls.as_record(call, stream)
                 if raw is not None:
                     records.append(RecordData(stream, -object_id, raw))

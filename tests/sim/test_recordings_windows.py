@@ -1,0 +1,211 @@
+"""Every request of the recordings of Windows, put to a simulated host: the answers have the recorded shape.
+
+What runs in the shells is played from the recording, so that all else is compared to the letter: headers, elements,
+their order and nesting, streams, states, faults. A second test puts the same requests to the shells as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lxml import etree
+
+from remotejobs.sim.fleet import default_factories
+from tests.recordings import RECORDINGS, needs_recordings
+from tests.sim.wire import CMD, Client, PuppetShell, Puppets, Reply, host_of, masked, one_host, run
+
+pytestmark = needs_recordings
+CASES = sorted((RECORDINGS / "windows").glob("*.yml")) if RECORDINGS else []
+TIMED_OUT = "2150858793"
+# Texts that say what a host is, or what time it is, and not what it means.
+OF_THE_HOST = {
+    *("MessageID", "ActivityId", "Address", "Owner", "ClientIP", "ProcessId", "ShellRunTime", "ShellInactivity"),
+    *("MemoryUsed", "Text", "Message", "ProviderFault"),
+}
+OF_THE_CONFIGURATION = {"CredSSP", "AllowUnencrypted", "MaxEnvelopeSizekb", "MaxConcurrentOperationsPerUser"}
+
+
+class CmdPuppet(PuppetShell):
+    """A puppet that cannot be connected to: what a cmd shell is."""
+
+    connect = None  # type: ignore[assignment]
+
+
+class CmdPuppets(Puppets):
+    def __call__(self, host: Any, sink: Any) -> PuppetShell:
+        self.shells.append(CmdPuppet(host, sink))
+        return self.shells[-1]
+
+
+def recorded(path: Path) -> list[dict[str, Any]]:
+    messages = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    return list(messages["messages"])
+
+
+def shape(element: etree._Element, *, config: bool) -> tuple[Any, ...]:
+    """Name, attributes, text and children, without what belongs to the one host or the one moment."""
+    name = etree.QName(element).localname
+    attributes = {etree.QName(key).localname: masked(value) for key, value in element.attrib.items() if "lang" not in key}
+    if name == "Variable":
+        attributes = dict.fromkeys(attributes, "")  # the recorder lost a backslash of a name
+    if name == "WSManFault":
+        attributes["Machine"] = ""
+    text = masked((element.text or "").strip())
+    if name in OF_THE_HOST or config:
+        text = ""
+    children = [shape(child, config=config) for child in element if etree.QName(child).localname != "ActivityId"]
+    return (etree.QName(element).namespace, name, attributes, text, children)
+
+
+def same_shape(answer: Reply, expected: etree._Element) -> None:
+    root = answer.xml
+    config = root.find(".//{*}Config") is not None
+    for path in ("{*}Header", "{*}Body"):
+        ours, theirs = root.find(path), expected.find(path)
+        assert ours is not None
+        assert theirs is not None
+        # Last seen is a matter of the moment; so is whether the service has lost patience.
+        theirs_text = re.sub(rb">Disconnected<(?=/rsp:State)", b">Connected<", etree.tostring(theirs))
+        ours_text = re.sub(rb">Disconnected<(?=/rsp:State)", b">Connected<", etree.tostring(ours))
+        assert shape(etree.fromstring(ours_text), config=config) == shape(etree.fromstring(theirs_text), config=config)
+
+
+class Stage:
+    """Plays the recorded output into the puppets, and maps ids that the host made up."""
+
+    def __init__(self) -> None:
+        self.cmd, self.powershell = CmdPuppets(), Puppets()
+        self.ids: dict[str, str] = {}
+        self.sinks: dict[str, Any] = {}
+        self.played: set[str] = set()
+
+    def mapped(self, request: str) -> str:
+        for theirs, ours in self.ids.items():
+            request = request.replace(theirs, ours)
+        return request
+
+    def learn(self, answer: Reply, expected: etree._Element) -> None:
+        """Note the ids in an answer, and which puppet belongs to them."""
+        for name in ("Selector", "CommandId"):
+            for ours, theirs in zip(answer.xml.iterfind(f".//{{*}}{name}"), expected.iterfind(f".//{{*}}{name}"), strict=True):
+                assert ours.text
+                assert theirs.text
+                self.ids[theirs.text] = ours.text
+                if name == "Selector":
+                    puppets = self.cmd if CMD in answer.body.decode() else self.powershell
+                    self.sinks[ours.text] = puppets.last.sink
+
+    def play(self, request: etree._Element, expected: etree._Element) -> None:
+        """Before a Receive: say what the recorded answer says, unless it has been said before."""
+        response = expected.find(".//{*}ReceiveResponse")
+        if response is None:
+            return
+        sink = self.sinks[request.findtext(".//{*}Selector") or ""]
+        stream = request.find(".//{*}DesiredStream")
+        assert stream is not None
+        command_id = stream.get("CommandId")
+        for piece in response:
+            if etree.QName(piece).localname == "Stream":
+                text = piece.text or ""
+                if text and len(text) > 60:  # a PSRP fragment: no two are alike
+                    if text in self.played:
+                        return
+                    self.played.add(text)
+                sink.output(piece.get("Name"), b64decode(text), command_id, end=piece.get("End") == "true")
+            else:
+                code = piece.findtext("{*}ExitCode")
+                sink.command_state(command_id, piece.get("State", "").rsplit("/", 1)[-1], int(code) if code else None)
+
+
+def unlang(expected: str) -> etree._Element:
+    return etree.fromstring(expected.encode())
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_answers_have_the_recorded_shape(path: Path) -> None:
+    stage = Stage()
+    factories = {CMD: stage.cmd, "http://schemas.microsoft.com/powershell/": stage.powershell}
+
+    async def main() -> None:
+        async with one_host(factories=factories, max_timeout=0.02) as fleet:
+            async with await Client.open(host_of(fleet).http_port) as client:
+                for message in recorded(path):
+                    if "response" not in message:
+                        continue  # the connection broke there
+                    expected = etree.fromstring(message["response"].encode())
+                    request = stage.mapped(message["request"])
+                    stage.play(etree.fromstring(request.encode()), expected)
+                    answer = await client.post(request)
+                    fault = expected.find(".//{*}Fault") is not None
+                    assert answer.status == (500 if fault else 200)
+                    relates_to = etree.fromstring(request.encode()).findtext(".//{*}MessageID")
+                    assert answer.text("RelatesTo") == relates_to
+                    if not fault:
+                        stage.learn(answer, expected)
+                    expected_text = stage.mapped(etree.tostring(expected).decode())
+                    same_shape(answer, etree.fromstring(expected_text.encode()))
+
+    run(main())
+
+
+def test_long_output_is_cut_as_recorded() -> None:
+    assert RECORDINGS is not None
+    messages = recorded(RECORDINGS / "windows" / "test_client_fetch_file.yml")
+    answers = [etree.fromstring(message["response"].encode()) for message in messages]
+    expected = [
+        [stream.text or "" for stream in answer.iterfind(".//{*}Stream")]
+        for answer in answers
+        if answer.find(".//{*}CommandState") is not None or len(answer.findall(".//{*}Stream[@CommandId]"))
+    ]
+    stage = Stage()
+    factories = {CMD: stage.cmd, "http://schemas.microsoft.com/powershell/": stage.powershell}
+
+    async def main() -> list[list[str]]:
+        seen = []
+        async with one_host(factories=factories) as fleet, await Client.open(host_of(fleet).http_port) as client:
+            for message in messages:
+                operation = etree.fromstring(message["request"].encode()).findtext(".//{*}Action", "")
+                command = "DesiredStream CommandId" in message["request"]
+                if operation.endswith("Receive") and not command:
+                    continue
+                answer = await client.post(message["request"])
+                assert answer.status == 200
+                if operation.endswith("Command"):
+                    sink, command_id = stage.powershell.last.sink, answer.text("CommandId")
+                    for text in [text for batch in expected for text in batch]:
+                        sink.output("stdout", b64decode(text), command_id)
+                    sink.command_state(command_id, "Done", 0)
+                if command:
+                    seen.append([stream.text or "" for stream in answer.xml.iterfind(".//{*}Stream")])
+        return seen
+
+    assert run(main()) == expected
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_the_shells_as_they_are_let_every_conversation_go_on(path: Path) -> None:
+    stage = Stage()
+
+    async def main() -> None:
+        async with one_host(factories=default_factories(), max_timeout=0.5) as fleet:
+            async with await Client.open(host_of(fleet).http_port) as client:
+                for message in recorded(path):
+                    expected = etree.fromstring(message.get("response", "<x/>").encode())
+                    answer = await client.post(stage.mapped(message["request"]))
+                    request = etree.fromstring(message["request"].encode())
+                    if (request.findtext(".//{*}Action") or "").endswith("/Receive"):
+                        continue  # what a script says, and when, is its own affair
+                    fault = expected.find(".//{*}WSManFault")
+                    assert answer.fault == (int(fault.get("Code", "0")) if fault is not None else 0)
+                    if fault is None and (names := [e.text for e in expected.iterfind(".//{*}CommandId")]):
+                        stage.ids.update(zip([n or "" for n in names], [answer.text("CommandId")], strict=True))
+                    shell = expected.find(".//{*}ResourceCreated//{*}Selector")
+                    if shell is not None:
+                        stage.ids[shell.text or ""] = answer.text("Selector")
+
+    run(main())
