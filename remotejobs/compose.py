@@ -19,13 +19,12 @@ from remotejobs.errors import ConfigurationError
 from remotejobs.jobs.job import RemoteJob
 from remotejobs.model import JobSpec, Target
 from remotejobs.ports import ChildTask, Clock, JobStore, Transport
-from remotejobs.session.conversation import PreparedJob
+from remotejobs.session.prepared import prepare
 from remotejobs.session.runner import PsrpRunner
 from remotejobs.store.memory import MemoryStore
 from remotejobs.transport.http import HttpTransport
 from remotejobs.transport.names import Names
 from remotejobs.transport.tls import client_context
-from remotejobs.wsman.psrp.messages import create_pipeline, init_runspacepool
 
 
 class _RunningJob:
@@ -62,18 +61,15 @@ async def start(
     """
     clock = clock or SystemClock()
     store = store or MemoryStore(clock)
-    command = spec.command
-    prepared_pipeline = create_pipeline(command.text, command.arguments)
     connect = _connector(spec, credentials)
     room = capacity(spec.slots)
+    prepared = prepare(spec, connect, asyncio.Semaphore(room.spare))
     row = await store.submit(spec)
     if room.slots < min(spec.slots, len(spec.targets)):
         row.notes.append(
             f"ThrottleLimit {spec.slots} is held at {room.slots} by the limit of open files ({room.limit}; ulimit -n)."
         )
-    runner = PsrpRunner(
-        PreparedJob(spec, init_runspacepool(), prepared_pipeline, connect, asyncio.Semaphore(room.spare)), clock
-    )
+    runner = PsrpRunner(prepared, clock)
     job_id = row.id
     fanout = Fanout(
         [ChildTask(index, child.target, child.start) for index, child in enumerate(row.children)],
@@ -93,11 +89,12 @@ async def start(
 
 def _connector(spec: JobSpec, credentials: Mapping[str, Credential]) -> Callable[[Target], Transport]:
     """Check every target's way in, then return what makes a connection to one."""
-    for target in spec.targets:
-        mechanism = target.authentication or spec.authentication
-        tokens.refuse_clear_text(mechanism, spec.endpoint(target), spec.session_option.allow_unencrypted)
+    encrypted = False
+    for target in {(t.authentication, t.credential, t.ssl): t for t in spec.targets}.values():
+        mechanism, endpoint = target.authentication or spec.authentication, spec.endpoint(target)
+        tokens.refuse_clear_text(mechanism, endpoint, spec.session_option.allow_unencrypted)
         tokens.context(mechanism, _credential(spec, target, credentials))
-    encrypted = any(spec.endpoint(target).ssl for target in spec.targets)
+        encrypted = encrypted or endpoint.ssl
     tls = client_context(spec.session_option) if encrypted else None
     names, limits = Names(), spec.limits
 

@@ -11,8 +11,8 @@ import asyncio
 import logging
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Awaitable, Iterator
+from typing import TypeVar
 
 from remotejobs.errors import (
     AccessDeniedError,
@@ -24,13 +24,14 @@ from remotejobs.errors import (
     TimedOutError,
     UnreachableError,
 )
-from remotejobs.model import JobSpec, Outcome, Record, Stream, Target
-from remotejobs.ports import ChildLedger, ChildTask, Clock, Control, Phase, Transport
+from remotejobs.model import Outcome, Record, Stream
+from remotejobs.ports import ChildLedger, ChildTask, Clock, Control, Phase
 from remotejobs.session.exchange import AnswerLostError, ask
 from remotejobs.session.outcomes import ended_by, failure_of, timed_out
+from remotejobs.session.prepared import PreparedJob
 from remotejobs.states import EndReason
 from remotejobs.wsman import shells
-from remotejobs.wsman.envelopes import LARGE_ENVELOPE_SIZE, POWERSHELL, Element, Request, Requests
+from remotejobs.wsman.envelopes import LARGE_ENVELOPE_SIZE, Element, Request
 from remotejobs.wsman.faults import Means, meaning
 from remotejobs.wsman.psrp.messages import PROTOCOL_VERSION
 from remotejobs.wsman.psrp.runspace import PipelineState, PoolState, RecordData, Runspace
@@ -39,23 +40,6 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _GRACE = 30.0  # seconds past OperationTimeout after which an answer counts as lost
 _EMPTY_PAUSE = 0.5  # seconds between empty answers of a host that does not hold the request as it should
-
-
-class PreparedJob(NamedTuple):
-    """What is the same on every host of a job: rendered once.
-
-    Attributes:
-        spec: What was asked for.
-        init, pipeline: The payloads of INIT_RUNSPACEPOOL and CREATE_PIPELINE.
-        connect: Makes an unopened connection to a target.
-        spare: Bounds the second connections, which a stop needs to pass a pending Receive.
-    """
-
-    spec: JobSpec
-    init: bytes
-    pipeline: bytes
-    connect: Callable[[Target], Transport]
-    spare: asyncio.Semaphore
 
 
 class Conversation:
@@ -87,15 +71,7 @@ class Conversation:
         self._job, self._ledger, self._control, self._clock = job, ledger, control, clock
         self._target = child.target
         self._option = option = job.spec.session_option
-        configuration = child.target.configuration or job.spec.configuration_name
-        requests = Requests(
-            job.spec.endpoint(child.target).url,
-            configuration if "://" in configuration else f"{POWERSHELL}/{configuration}",
-            child.start.session_id,
-            operation_timeout=option.operation_timeout,
-            locale=option.ui_culture,
-            data_locale=option.culture,
-        )
+        requests = job.requests(child.target, child.start.session_id)
         self._shell = shells.PowerShellShell(requests, _upper(child.start.shell_id))
         self._runspace = Runspace(
             child.start.shell_id,
@@ -120,7 +96,7 @@ class Conversation:
         try:
             self._control.on_stop(self._stop)
             await self._within(self._transport.open(), "connect")
-            self._note("connected to %s", self._job.spec.endpoint(self._target).url)
+            self._note("connected")
             await self._control.enter(Phase.AUTHENTICATE)
             await self._open()
             await self._start()

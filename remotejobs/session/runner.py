@@ -9,7 +9,8 @@ import logging
 
 from remotejobs.errors import RemoteJobsError
 from remotejobs.ports import Attempt, ChildLedger, ChildTask, Clock, Control
-from remotejobs.session.conversation import Conversation, PreparedJob
+from remotejobs.session.conversation import Conversation
+from remotejobs.session.prepared import PreparedJob
 
 _log = logging.getLogger(__name__)
 

@@ -60,7 +60,7 @@ class Channel:
 
     def cut(self) -> None:
         """What comes from now on goes in another answer than what is queued."""
-        if self._waiting:
+        if self._waiting and self._waiting[-1] is not _CUT:
             self._waiting.append(_CUT)
 
     def set_state(self, state: str, exit_code: int | None) -> None:

@@ -17,7 +17,7 @@ from lxml import etree
 
 from remotejobs.sim.shells import HostInfo, ShellFactory, ShellSink
 from remotejobs.sim.soap import SHELL
-from remotejobs.sim.wsman_faults import WsmanFault
+from remotejobs.sim.wsman_faults import CMD_PROVIDER, WsmanFault
 
 CMD: Final = f"{SHELL}/cmd"
 _RSP: Final = f"{{{SHELL}}}"
@@ -64,7 +64,9 @@ class WinrsHost:
         """Start a command line: the command and its arguments, joined with blanks."""
         line = " ".join([command, *arguments])
         if options.get("WINRS_SKIP_CMD_SHELL", "").upper() == "TRUE" and ":\\" not in command:
-            raise WsmanFault(_FILE_NOT_FOUND)  # without cmd a program must be named by its whole path
+            raise WsmanFault(
+                _FILE_NOT_FOUND, provider=CMD_PROVIDER
+            )  # without cmd a program must be named by its whole path
         if len(line) > _MAX_LINE:
             raise WsmanFault(87, "The command line is too long. ")
         self._host.counters.scripts[line] += 1

@@ -213,6 +213,6 @@ class MemoryLedger:
         job.counts[row.state] -= 1
         job.counts[new] = job.counts.get(new, 0) + 1
         row.state = job.last_change = new
-        if parent_state(job.counts, stop_requested=job.stop_requested).finished:
+        if new.finished and parent_state(job.counts, stop_requested=job.stop_requested).finished:
             job.ended = self._store.clock.time()
         self._job.touch()

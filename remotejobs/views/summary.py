@@ -34,6 +34,7 @@ _WORDS = {
     EndReason.Disconnected: "disconnected",
 }
 
+
 def exit_code(outcomes: Iterable[Outcome], *, fail_on_error: bool = False) -> int:
     """Return the exit code of a job: 0, 2 for failed or stopped, 3 for not reached, 4 for both, 6 for not ended.
 

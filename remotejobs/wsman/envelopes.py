@@ -6,6 +6,7 @@ PSRP, connections or time. A request's head is rendered once per host; a request
 
 from __future__ import annotations
 
+import random
 import uuid
 from typing import NamedTuple
 from xml.sax.saxutils import escape, quoteattr
@@ -55,40 +56,48 @@ class Request(NamedTuple):
     data: bytes
 
 
-class Requests:
-    """The requests of one client session to one resource of one host.
+class Template:
+    """What is the same in the requests of a job to one resource, on whatever host.
 
     Args:
-        url: The endpoint, for `To`.
         resource: The resource URI.
-        session_id: Constant for the life of the client's logical session (MS-WSMV `SessionId`).
         operation_timeout: Seconds until the host must answer or say that it has nothing yet.
         locale, data_locale: Language tags; hosts answer in their own language where they do not know them.
     """
 
-    __slots__ = ("_after_size", "_before_size", "_head", "_ids", "_made", "envelope_size")
+    __slots__ = ("after_session", "after_size", "after_url", "before_url")
 
     def __init__(
-        self,
-        url: str,
-        resource: str,
-        session_id: uuid.UUID,
-        *,
-        operation_timeout: float = 60.0,
-        locale: str = "en-US",
-        data_locale: str = "en-US",
+        self, resource: str, *, operation_timeout: float = 60.0, locale: str = "en-US", data_locale: str = "en-US"
     ) -> None:
-        self._before_size, _, self._after_size = _HEAD.format(
-            url=escape(url),
+        self.before_url, self.after_url, self.after_size, self.after_session = _HEAD.format(
+            url="|",
             resource=escape(resource),
             size="|",
-            session=str(session_id).upper(),
+            session="|",
             timeout=operation_timeout,
             locale=quoteattr(locale),
             data_locale=quoteattr(data_locale),
-        ).rpartition("|")
+        ).split("|")
+
+
+class Requests:
+    """The requests of one client session to one resource of one host.
+
+    Args:
+        template: What all hosts of a job share.
+        url: The endpoint, for `To`.
+        session_id: Constant for the life of the client's logical session (MS-WSMV `SessionId`).
+    """
+
+    __slots__ = ("_after_size", "_before_size", "_head", "_ids", "_made", "envelope_size")
+
+    def __init__(self, template: Template, url: str, session_id: uuid.UUID) -> None:
+        self._before_size = f"{template.before_url}{escape(url)}{template.after_url}"
+        self._after_size = f"{template.after_size}{str(session_id).upper()}{template.after_session}"
         # One random number for the session and a count: as unique as a random number for each, at a tenth of the cost.
-        self._ids = "uuid:" + str(uuid.uuid4()).upper()[:24]
+        number = f"{random.getrandbits(80):020X}"
+        self._ids = f"uuid:{number[:8]}-{number[8:12]}-{number[12:16]}-{number[16:]}-"
         self._made = 0
         self.envelope_size = 0
         self._head = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -63,8 +62,7 @@ async def started(
         yield hosts
     finally:
         for host in hosts.values():
-            host.stop()
-        await asyncio.sleep(0)  # lets what was dropped close
+            await host.stop()
 
 
 def targets(hosts: dict[str, SimulatedHost]) -> list[Target]:

@@ -11,11 +11,10 @@ from remotejobs.clock import ManualClock
 from remotejobs.errors import UnreachableError
 from remotejobs.model import Clocks, JobSpec, ScriptCommand, SessionOption, Stream, Target
 from remotejobs.ports import Attempt, ChildTask, Ends, Fresh, Phase, Reply
-from remotejobs.session.conversation import PreparedJob
+from remotejobs.session.prepared import prepare
 from remotejobs.session.runner import PsrpRunner
 from remotejobs.states import EndReason
 from remotejobs.wsman.clixml.read import deserialize
-from remotejobs.wsman.psrp.messages import create_pipeline, init_runspacepool
 from tests.session.fakes import FreeControl, ListLedger
 from tests.session.scripted import (
     Answer,
@@ -50,11 +49,11 @@ class Run:
         spec = JobSpec(
             ScriptCommand(script), (Target("h"),), clocks=clocks or Clocks(), session_option=SessionOption(**option)
         )
-        self.prepared = (spec, init_runspacepool(), create_pipeline(script), host.connect)
+        self.prepared = (spec, host.connect)
         self.attempt: Attempt | None = None
 
     async def start(self) -> Attempt:
-        runner = PsrpRunner(PreparedJob(*self.prepared, asyncio.Semaphore(1)), self.clock)
+        runner = PsrpRunner(prepare(*self.prepared, asyncio.Semaphore(1)), self.clock)
         fresh = Fresh(uuid.uuid4(), uuid.uuid4(), uuid.uuid4())
         self.attempt = await runner.run(ChildTask(0, Target("h"), fresh), self.ledger, self.control)
         await runner.cleanup(self.attempt)

@@ -12,11 +12,10 @@ import pytest
 from remotejobs.clock import SystemClock
 from remotejobs.model import JobSpec, ScriptCommand, SessionOption, Stream, Target
 from remotejobs.ports import Attempt, ChildTask, Ends, Fresh
-from remotejobs.session.conversation import PreparedJob
+from remotejobs.session.prepared import prepare
 from remotejobs.session.runner import PsrpRunner
 from remotejobs.states import EndReason
 from remotejobs.wsman.clixml.read import deserialize
-from remotejobs.wsman.psrp.messages import create_pipeline, init_runspacepool
 from tests.recordings import RECORDINGS, needs_recordings
 from tests.session.fakes import FreeControl, ListLedger
 from tests.session.replay import Replay, psrp_omi, windows
@@ -32,7 +31,7 @@ def converse(replay: Replay, ends: Ends | None = None) -> tuple[Attempt, ListLed
     )
 
     async def main() -> tuple[Attempt, ListLedger]:
-        job = PreparedJob(spec, init_runspacepool(), create_pipeline("whatever"), replay.connect, asyncio.Semaphore(1))
+        job = prepare(spec, replay.connect, asyncio.Semaphore(1))
         runner = PsrpRunner(job, SystemClock())
         ledger = ListLedger()
         fresh = Fresh(uuid.uuid4(), uuid.uuid4(), uuid.uuid4())

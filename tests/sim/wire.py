@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import ssl
 import uuid
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple, Self, TypeVar
 from xml.sax.saxutils import escape
@@ -95,10 +96,8 @@ class Client:
     async def close(self) -> None:
         """End the connection, however it stands."""
         self.writer.close()
-        try:
+        with contextlib.suppress(OSError, ssl.SSLError):
             await self.writer.wait_closed()
-        except (OSError, ssl.SSLError):
-            pass
 
     async def send(self, body: bytes | str, *, logon: str | None = LOGON, path: str = "/wsman", more: str = "") -> None:
         """Send one request."""
@@ -139,12 +138,15 @@ def envelope(
     session: str = SESSION,
 ) -> str:
     """Write one request."""
-    chosen = "".join(f'<w:Selector Name="{name}">{escape(value)}</w:Selector>' for name, value in (selectors or {}).items())
+    chosen = "".join(
+        f'<w:Selector Name="{name}">{escape(value)}</w:Selector>' for name, value in (selectors or {}).items()
+    )
     identifier = message_id or f"uuid:{uuid.uuid4()}".upper().replace("UUID", "uuid")
     return (
         '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" '
         'xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing" '
-        'xmlns:w="http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd" xmlns:n="http://schemas.xmlsoap.org/ws/2004/09/enumeration" '
+        'xmlns:w="http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd" '
+        f'xmlns:n="{ENUMERATION}" '
         'xmlns:p="http://schemas.microsoft.com/wbem/wsman/1/wsman.xsd" '
         f'xmlns:rsp="{SHELL}"><s:Header><a:To>http://web01:5985/wsman</a:To>'
         f'<w:ResourceURI s:mustUnderstand="true">{resource}</w:ResourceURI>'
@@ -204,8 +206,6 @@ def on_shell(operation: str, shell_id: str, body: str = "", **how: Any) -> str:
 
 def streams(reply: Reply) -> list[tuple[str, bytes, bool]]:
     """The streams of a ReceiveResponse: name, bytes and whether it is the end."""
-    from base64 import b64decode
-
     return [
         (stream.get("Name", ""), b64decode(stream.text or ""), stream.get("End") == "true")
         for stream in reply.xml.iterfind(".//{*}Stream")
@@ -221,7 +221,7 @@ def state(reply: Reply) -> tuple[str, str | None]:
 
 
 class PuppetShell:
-    """A shell that does nothing by itself: the test speaks through `sink`, and reads `calls`. It can be connected to."""
+    """A shell that does nothing by itself, and can be connected to: a test speaks by `sink`, and reads `calls`."""
 
     def __init__(self, host: HostInfo, sink: ShellSink) -> None:
         self.host = host
@@ -264,6 +264,20 @@ class Puppets:
         return self.shells[-1]
 
 
+class CmdPuppet(PuppetShell):
+    """A puppet that cannot be connected to: what a cmd shell is."""
+
+    connect = None  # type: ignore[assignment]
+
+
+class CmdPuppets(Puppets):
+    """A factory of those."""
+
+    def __call__(self, host: HostInfo, sink: ShellSink) -> PuppetShell:
+        self.shells.append(CmdPuppet(host, sink))
+        return self.shells[-1]
+
+
 def one_host(
     faults: str = "", factories: ShellFactories | None = None, *, https: bool = False, **settings: Any
 ) -> Fleet:
@@ -277,6 +291,11 @@ def host_of(fleet: Fleet) -> SimulatedHost:
     """The only host."""
     (host,) = fleet.hosts.values()
     return host
+
+
+async def connected(fleet: Fleet) -> Client:
+    """A connection to the http port of the only host."""
+    return await Client.open(host_of(fleet).http_port)
 
 
 def masked(text: str) -> str:

@@ -17,6 +17,7 @@ from remotejobs.wsman.envelopes import (
     TRANSFER,
     WSMAN,
     Requests,
+    Template,
     option,
     option_set,
     read_answer,
@@ -30,7 +31,8 @@ URL = "https://web01:5986/wsman?PSVersion=5&x=<>"
 
 
 def requests() -> Requests:
-    return Requests(URL, "http://schemas.microsoft.com/powershell/A&B", uuid.UUID(int=5), operation_timeout=20)
+    template = Template("http://schemas.microsoft.com/powershell/A&B", operation_timeout=20)
+    return Requests(template, URL, uuid.UUID(int=5))
 
 
 def envelope(body: str, relates_to: str | None = "uuid:1", extra: str = "") -> bytes:

@@ -1,0 +1,60 @@
+"""What is the same on every host of a job, rendered once: payloads, heads of requests.
+
+Knows a JobSpec and the messages that it becomes. Must not know hosts, connections or the order of things.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from typing import NamedTuple
+
+from remotejobs.model import JobSpec, Target
+from remotejobs.ports import Transport
+from remotejobs.wsman.envelopes import POWERSHELL, Requests, Template
+from remotejobs.wsman.psrp.messages import create_pipeline, init_runspacepool
+
+
+class PreparedJob(NamedTuple):
+    """What is the same on every host of a job: rendered once.
+
+    Attributes:
+        spec: What was asked for.
+        init, pipeline: The payloads of INIT_RUNSPACEPOOL and CREATE_PIPELINE.
+        requests: Makes the requests of one session with a target.
+        connect: Makes an unopened connection to a target.
+        spare: Bounds the second connections, which a stop needs to pass a pending Receive.
+    """
+
+    spec: JobSpec
+    init: bytes
+    pipeline: bytes
+    requests: Callable[[Target, uuid.UUID], Requests]
+    connect: Callable[[Target], Transport]
+    spare: asyncio.Semaphore
+
+
+def prepare(spec: JobSpec, connect: Callable[[Target], Transport], spare: asyncio.Semaphore) -> PreparedJob:
+    """Render what is the same on every host of a job.
+
+    Raises:
+        UsageError: An argument that CLIXML cannot carry.
+    """
+    option = spec.session_option
+    templates: dict[str, Template] = {}
+
+    def requests(target: Target, session_id: uuid.UUID) -> Requests:
+        configuration = target.configuration or spec.configuration_name
+        template = templates.get(configuration)
+        if template is None:
+            template = templates[configuration] = Template(
+                configuration if "://" in configuration else f"{POWERSHELL}/{configuration}",
+                operation_timeout=option.operation_timeout,
+                locale=option.ui_culture,
+                data_locale=option.culture,
+            )
+        return Requests(template, spec.endpoint(target).url, session_id)
+
+    pipeline = create_pipeline(spec.command.text, spec.command.arguments)
+    return PreparedJob(spec, init_runspacepool(), pipeline, requests, connect, spare)
