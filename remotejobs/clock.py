@@ -37,8 +37,7 @@ class SystemClock:
         """Cancel the body after `seconds`, then raise TimeoutError; None never does."""
         return _Timeout(self, seconds)
 
-    def _enter(self, timeout: _Timeout, seconds: float) -> set[_Timeout]:
-        loop = asyncio.get_running_loop()
+    def _enter(self, timeout: _Timeout, loop: asyncio.AbstractEventLoop, seconds: float) -> set[_Timeout]:
         # A power of two, so that spans of different length share their ends.
         span = 2.0 ** math.floor(math.log2(min(max(seconds / 20, 0.001), 0.25)))
         when = (math.floor((loop.time() + seconds) / span) + 1) * span
@@ -67,11 +66,12 @@ class _Timeout:
 
     async def __aenter__(self) -> None:
         if self._seconds is not None:
-            task = asyncio.current_task()
+            loop = asyncio.get_running_loop()
+            task = asyncio.current_task(loop)
             assert task is not None
             self._task = task
             self._cancelling = task.cancelling()
-            self._together = self._clock._enter(self, self._seconds)  # noqa: SLF001 - its other half
+            self._together = self._clock._enter(self, loop, self._seconds)  # noqa: SLF001 - its other half
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -25,8 +25,8 @@ from remotejobs.errors import (
     UnreachableError,
 )
 from remotejobs.model import Outcome, Record, Stream
-from remotejobs.ports import ChildLedger, ChildTask, Clock, Control, Phase
-from remotejobs.session.exchange import AnswerLostError, ask
+from remotejobs.ports import ChildLedger, ChildTask, Clock, Control, Phase, Reply
+from remotejobs.session.exchange import AnswerLostError, ask, read_reply
 from remotejobs.session.outcomes import ended_by, failure_of, timed_out
 from remotejobs.session.prepared import PreparedJob
 from remotejobs.states import EndReason
@@ -388,14 +388,17 @@ class Conversation:
         self._note("deleting the shell")
         request = self._shell.delete()
         try:
-            await ask(self._transport, request)
+            reply = await self._transport.post(request.data)
+            if isinstance(reply, Reply) and reply.status == 200:
+                return  # nobody needs to know what it says
+            read_reply(reply, request)
         except FaultError:
             return  # gone already
         except (UnreachableError, ProtocolError):
             self._transport.close()
             self._transport = self._job.connect(self._target)
             await self._transport.open()
-            await ask(self._transport, request)
+            await self._transport.post(request.data)
 
     async def _within(self, work: Awaitable[_T], clock: str, due: float | None = None) -> _T:
         """Await `work` until `due` (monotonic), else for the setting of `clock`, and never past the child's end."""

@@ -12,7 +12,7 @@ from remotejobs.errors import (
     RemoteJobsError,
     UnreachableError,
 )
-from remotejobs.ports import NotSent, Reply, Transport
+from remotejobs.ports import Lost, NotSent, Reply, Transport
 from remotejobs.wsman.envelopes import Element, Request, read_answer
 
 
@@ -24,13 +24,21 @@ async def ask(transport: Transport, request: Request) -> Element:
     """Post one request and read its answer: the first element of the body.
 
     Raises:
+        RemoteJobsError: As read_reply() says.
+    """
+    return read_reply(await transport.post(request.data), request)
+
+
+def read_reply(reply: Reply | NotSent | Lost, request: Request) -> Element:
+    """Read what came of a request.
+
+    Raises:
         AnswerLostError: It may have arrived.
         UnreachableError: It has not left, or something else than WinRM answered.
         AuthenticationError, AccessDeniedError: 401, 403.
         FaultError: The host's own refusal.
         ProtocolError: The answer cannot be read.
     """
-    reply = await transport.post(request.data)
     if isinstance(reply, Reply):
         if reply.status == 200:
             return read_answer(reply.body, request.message_id)

@@ -163,9 +163,9 @@ def read_answer(data: bytes, message_id: str) -> Element:
         LimitError: The XML is nested or declared in a way that only an attack is.
         ProtocolError: It is not SOAP, or answers another request.
     """
-    if _is_page(data):
-        raise ProtocolError(f"The answer is not SOAP; {_looks_like(data)}.")
     if b"<!DOCTYPE" in data:
+        if _is_page(data):
+            raise ProtocolError(f"The answer is not SOAP; {_looks_like(data)}.")
         raise LimitError("The answer declares a document type, which WS-Man never does; it was not read.")
     try:
         root = etree.fromstring(data, _PARSER)

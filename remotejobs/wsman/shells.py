@@ -80,8 +80,9 @@ class PowerShellShell:
                 shell_id = (element.text or "").strip()
                 if not shell_id or len(shell_id) > 128:
                     break
-                self.shell_id = shell_id
-                self._selectors = selector_set(ShellId=shell_id)
+                if shell_id != self.shell_id:
+                    self.shell_id = shell_id
+                    self._selectors = selector_set(ShellId=shell_id)
                 return
         raise ProtocolError("The answer to Create names no shell.")
 
