@@ -80,11 +80,15 @@ class Transport(Protocol):
         ...
 
     async def post(self, body: bytes) -> Reply | NotSent | Lost:
-        """Send one request, wait for its whole answer. Cancelling it drops the connection."""
+        """Send one request, wait for its whole answer. Cancelling it drops the connection.
+
+        Raises:
+            RemoteJobsError: What the authentication context raised when it gave up.
+        """
         ...
 
     def close(self) -> None:
-        """Drop the connection; further posts are NotSent. Never blocks, may be repeated."""
+        """Drop the connection: a pending open() raises, further posts are NotSent. Never blocks, may be repeated."""
         ...
 
 

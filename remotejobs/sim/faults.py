@@ -8,9 +8,9 @@ A script is any number of faults, with commas or blanks between them:
 
 OPERATION is the last word of a WS-Man action: Create, Command, Receive, Send, Signal, Delete, Get, Enumerate,
 Disconnect, Reconnect, Connect or Identify. Without it a fault meets every request, before authentication.
-`#FIRST` leaves the first requests of that operation alone: `@Receive#3` begins with the third. `*COUNT` ends the fault
+`#FIRST` leaves earlier requests of that operation alone: `@Receive#3` begins with the third. `*COUNT` ends the fault
 after so many times; without it, it never ends. Several faults of one request happen in the order of the script, until
-one of them has answered.
+one of them has answered; those behind it are not spent.
 
 | fault | what happens |
 | --- | --- |
@@ -66,6 +66,7 @@ _PLAIN: Final = (
     *("quota", "endless", "entity-bomb", "bad-base64", "wrong-relatesto", "duplicate", "replay", "out-of-order"),
 )
 _OF_THE_HOST: Final = ("refuse", "wrong-password")  # not of one operation
+_FINAL: Final = ("reset", "stall", "status", "html", "garbage", "fault", "wmi-fault", "quota", "reboot")  # they answer
 NAMES: Final = (*_ARGUMENTS, *_PLAIN)
 
 
@@ -138,9 +139,14 @@ class FaultScript:
     def take(self, operation: str) -> list[ScriptedFault]:
         """Return what happens to this request: one of `operation`, or with `""` any, before authentication."""
         self._met[operation] += 1
-        met = self._met[operation]
-        due = [f for f in self._faults if f.operation == operation and f.name not in _OF_THE_HOST]
-        return [fault for fault in due if met >= fault.first and _spend(fault)]
+        taken: list[ScriptedFault] = []
+        for fault in self._faults:
+            mine = fault.operation == operation and fault.name not in _OF_THE_HOST
+            if mine and self._met[operation] >= fault.first and _spend(fault):
+                taken.append(fault)
+                if fault.name in _FINAL:
+                    break
+        return taken
 
     def refuses_credential(self) -> bool:
         """True if this credential is refused whatever it is."""

@@ -189,7 +189,7 @@ class Wsman:
         shell, body = self._live_shell(request), _body(request, f"{_RSP}CommandLine")
         if sum(hosted.operations for hosted in self._shells.values()) >= settings.max_operations:
             raise WsmanFault(2150859174, wmi=settings.quota_as_wmi_error)
-        line = (body.findtext(f"{_RSP}Command") or "").strip()
+        line = body.findtext(f"{_RSP}Command") or ""
         arguments = [(element.text or "").strip() for element in body.iterfind(f"{_RSP}Arguments")]
         command_id = shell.start((body.get("CommandId") or "").strip()[:128], line, arguments, request.options)
         return f"<rsp:CommandResponse><rsp:CommandId>{escape(command_id)}</rsp:CommandId></rsp:CommandResponse>"

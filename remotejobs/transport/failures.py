@@ -20,8 +20,8 @@ _SHOWN_NAMES = 8
 _CANNOT_CONNECT, _SECURE_FAILURE = "CannotConnect", "12175"
 
 _SYSTEM = {
-    errno.ECONNREFUSED: "refused the connection: nothing listens there. Is WinRM enabled (Enable-PSRemoting, or "
-    "winrm quickconfig), and is it this port?",
+    errno.ECONNREFUSED: "refused the connection: nothing listens there. Enable WinRM on it (Enable-PSRemoting, "
+    "or winrm quickconfig), or give its port",
     errno.ECONNRESET: "reset the connection",
     errno.ECONNABORTED: "reset the connection",
     errno.EPIPE: "reset the connection",

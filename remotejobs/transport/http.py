@@ -54,6 +54,7 @@ class HttpTransport(asyncio.BufferedProtocol):
         "_head",
         "_limits",
         "_names",
+        "_opener",
         "_place",
         "_reader",
         "_shaken",
@@ -72,6 +73,7 @@ class HttpTransport(asyncio.BufferedProtocol):
         self._place = place_of(endpoint)
         self._head = b""
         self._buffer = _NO_BYTES
+        self._opener: asyncio.Task[object] | None = None
         self._wire: asyncio.Transport | None = None
         self._tls: TlsLayer | None = None
         self._reader = AnswerReader(limits, self._place)
@@ -81,11 +83,23 @@ class HttpTransport(asyncio.BufferedProtocol):
         self._ended: RemoteJobsError | None = None
 
     async def open(self) -> None:
-        """Look the name up and connect, TLS included. Cancelling it leaves nothing behind.
+        """Look the name up and connect, TLS included. Cancelling it leaves nothing behind; close() ends it.
 
         Raises:
             UnreachableError: With `details["step"]` one of name, tcp, tls.
         """
+        opener = self._opener = asyncio.current_task()
+        try:
+            await self._connect()
+        except asyncio.CancelledError:
+            if self._opener is None and self._ended is not None and opener is not None:
+                opener.uncancel()
+                raise self._ended from None
+            raise
+        finally:
+            self._opener = None
+
+    async def _connect(self) -> None:
         endpoint = self._endpoint
         name = _server_name(endpoint)
         self._head = _head(endpoint, name)
@@ -137,6 +151,10 @@ class HttpTransport(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Drop the connection; further posts are NotSent. Never blocks, may be repeated."""
         self._drop(cut_off(self._place, "is no longer connected: the connection was closed here"))
+        opener = self._opener
+        if opener is not None and opener is not asyncio.current_task():
+            self._opener = None
+            opener.cancel()
 
     @property
     def closed(self) -> bool:

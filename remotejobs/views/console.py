@@ -42,6 +42,7 @@ class Console:
         self._colour = colour
         self._terminal = is_terminal(err)
         self._progress = ""
+        self._said: set[str] = set()
 
     def record(self, item: ReceivedRecord, value: Any) -> None:
         """Show one decoded record of any stream but Output."""
@@ -56,7 +57,12 @@ class Console:
     def outcome(self, child: ChildEnd) -> None:
         """Say how a host ended that did not complete, and why: once."""
         outcome = child.outcome
-        if outcome.reason is not EndReason.Completed:
+        if outcome.reason in (EndReason.NotStarted, EndReason.NotStartedGuard):
+            # All of them for the same reason, and the summary names them.
+            if outcome.message not in self._said:
+                self._said.add(outcome.message)
+                self._lines("", outcome.message, _RED)
+        elif outcome.reason is not EndReason.Completed:
             why = failure_text(outcome)
             said = f"{outcome.reason}: {why}" if why else str(outcome.reason)
             self._lines(_host(child.computer_name), said, _RED)

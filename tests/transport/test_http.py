@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from remotejobs.errors import LimitError, ProtocolError, UnreachableError
-from remotejobs.model import Endpoint, Limits
+from remotejobs.model import Endpoint, Limits, SessionOption
 from remotejobs.ports import Lost, NotSent, Reply
 from remotejobs.transport.http import HttpTransport
 from remotejobs.transport.names import Address, Names
+from remotejobs.transport.tls import client_context
 from tests.transport.loopback import (
     BASIC,
     Recorder,
@@ -426,5 +427,40 @@ def test_addresses_that_nobody_answers_at_are_looked_up_again() -> None:
                 transport.close()
             await settled()
             assert asked == ["web01", "web01"]
+
+    run(main())
+
+
+def test_closed_while_it_opens() -> None:
+    """A stop must end an attempt to connect at once, wherever it waits."""
+
+    async def main() -> None:
+        hanging = threading.Event()
+
+        def look_up(host: str) -> list[Address]:
+            hanging.wait(10)
+            return []
+
+        silent = socket.socket()
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        slow = Endpoint("no-such-name.invalid", 5985, False)
+        mute = Endpoint("127.0.0.1", silent.getsockname()[1], True, server_name="web01")
+        context = client_context(SessionOption())
+        for endpoint, names in ((slow, Names(look_up)), (mute, Names())):
+            transport = HttpTransport(
+                endpoint, None, tls=context if endpoint.ssl else None, names=names, limits=Limits()
+            )
+            opening = asyncio.create_task(transport.open())
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert not opening.done()
+            transport.close()
+            with pytest.raises(UnreachableError, match="closed here"):
+                await opening
+            assert isinstance(await transport.post(b""), NotSent)
+        hanging.set()
+        silent.close()
+        await settled()
 
     run(main())

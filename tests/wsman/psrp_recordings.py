@@ -52,7 +52,7 @@ class Conversation:
 
     @property
     def scripts(self) -> list[list[bytes]]:
-        """The pipelines that are no helpers of Start-Job and Invoke-Command."""
+        """The user's own pipelines, without those that Start-Job and Invoke-Command run before."""
         own = {guid for guid, stream in self.requests.items() if b"__Set-PSDebugMode" in stream}
         return [packets for guid, packets in self.pipelines.items() if guid not in own]
 

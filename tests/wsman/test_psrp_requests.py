@@ -294,7 +294,7 @@ def test_our_messages_have_the_types_of_the_real_client() -> None:
     guid = next(guid for guid, stream in case.requests.items() if b"careful" in stream)
     created = deserialize(next(walk(case.requests[guid])).data)
     check_types(created, deserialize(create_pipeline(case.case["script"])))
-    check_types(theirs[0x10004], deserialize(init_runspacepool()), skip={"ApplicationArguments", "HostInfo"})
+    check_types(theirs[0x10004], deserialize(init_runspacepool()), skip={"ApplicationArguments"})
     check_types(theirs[0x10002], deserialize(SESSION_CAPABILITY))
 
 
@@ -304,6 +304,10 @@ def check_types(theirs: Any, ours: Any, skip: frozenset[str] | set[str] = frozen
             check_types(one, other)
         return
     assert type(ours) is type(theirs)
+    if isinstance(ours, dict):
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            check_types(theirs[key], ours[key])
     if isinstance(ours, PSObject):
         assert type(ours.base) is type(theirs.base)
         assert ours.type_names == theirs.type_names

@@ -94,7 +94,7 @@ def test_a_silent_record_does_not_swallow_a_later_text() -> None:
 
 
 def test_calls_without_a_record_become_records() -> None:
-    calls = [
+    calls: list[Any] = [
         (13, "w"),
         (14, 1, 2, "c"),
         (15,),
@@ -129,6 +129,7 @@ def test_other_calls_without_an_answer_are_nothing() -> None:
         (46, (4,), None),
         (26, ("cap", "Are you sure?", [], 1), "Are you sure?"),
         (26, ("cap", " ", [], 1), "cap"),
+        (26, ("cap", "x" * 5000, [], 1), "x" * 1000),
         (23, ("", "", [PSObject(extended={"name": "Name"}), PSObject(extended={"name": "Age"})]), "Name, Age"),
         (23, ("", "", 5), None),
         (25, ("only",), "only"),

@@ -41,8 +41,9 @@ _TYPES: dict[Stream, str] = {
 _PARTIAL = frozenset({13, 14})  # Write without a line end
 # Prompt, PromptForCredential1 and 2, PromptForChoice, PromptForChoiceMultipleSelection: caption, message, ...
 _PROMPTS = frozenset({23, 24, 25, 26, 56})
+_LONGEST_QUESTION = 1000  # characters that are sent back
 # What PowerShell takes out of the text for a host without colours, but not out of the record.
-_ESCAPES = re.compile(r"\x1b\[[\d;?]*[A-Za-z]|\x1b\]8;;.*?\x1b\\")
+_ESCAPES = re.compile(r"\x1b\[[\d;?]*[A-Za-z]|\x1b\]8;;[^\x1b]*\x1b\\")
 
 
 class HostCall(NamedTuple):
@@ -65,7 +66,8 @@ class HostCall(NamedTuple):
             return ""
         caption, message, fields = (*self.parameters, "", "", "")[:3]
         names = [text(field.get("name")) for field in _items(fields) if isinstance(field, PSObject)]
-        return text(message).strip() or text(caption).strip() or ", ".join(filter(None, names))
+        asked = text(message).strip() or text(caption).strip() or ", ".join(filter(None, names))
+        return asked[:_LONGEST_QUESTION]
 
     @property
     def exit_code(self) -> int | None:
