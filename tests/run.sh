@@ -12,7 +12,8 @@ fi
 
 "$venv/bin/ruff" format --check --quiet .
 "$venv/bin/ruff" check --quiet .
-for platform in linux win32 darwin; do
-    "$venv/bin/mypy" --no-error-summary --platform "$platform"
+"$venv/bin/mypy" --no-error-summary
+for platform in win32 darwin; do
+    "$venv/bin/mypy" --no-error-summary --platform "$platform" remotejobs
 done
 exec "$venv/bin/python" -m pytest "$@"

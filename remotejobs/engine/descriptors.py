@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import NamedTuple
@@ -28,23 +29,30 @@ def capacity(wanted: int) -> Capacity:
 
     A host that ends keeps its connection until its shell is deleted, outside its slot: hence the margin.
     """
-    if sys.platform == "win32":
+    in_use = _in_use() + _RESERVE
+    limit = _raise_limit(wanted * 5 // 4 + in_use)
+    if limit is None:
         return Capacity(wanted, max(64, wanted // 10), None)
-    import resource
+    free = max(limit - in_use, 5)
+    return Capacity(min(wanted, free * 4 // 5), max(free // 10, 1), limit)
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted * 5 // 4 + _RESERVE + _in_use()
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        goal = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))
-            soft = goal
-        except (ValueError, OSError):
-            pass  # macOS refuses what its kernel does not have: the old limit then counts
-    if soft == resource.RLIM_INFINITY:
-        return Capacity(wanted, max(64, wanted // 10), None)
-    free = max(soft - _RESERVE - _in_use(), 5)
-    return Capacity(min(wanted, free * 4 // 5), max(free // 10, 1), soft)
+
+def _raise_limit(needed: int) -> int | None:
+    """Raise RLIMIT_NOFILE to `needed` as far as it goes; return what it is then, None where there is none."""
+    limit: int | None = None
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft != resource.RLIM_INFINITY:
+            limit = soft
+            goal = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+            if soft < goal:
+                # macOS refuses what its kernel does not have: the old limit then counts
+                with contextlib.suppress(ValueError, OSError):
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))
+                    limit = goal
+    return limit
 
 
 def _in_use() -> int:

@@ -184,7 +184,8 @@ def read_answer(data: bytes, message_id: str) -> Element:
         raise read_fault(body[0])
     if relates_to is None:
         raise ProtocolError("The answer does not say which request it belongs to (no RelatesTo).")
-    return body[0] if len(body) else body
+    first: Element = body[0] if len(body) else body
+    return first
 
 
 def _first_line(error: Exception) -> str:

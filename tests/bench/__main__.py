@@ -92,7 +92,9 @@ def milliseconds(result: dict[str, Any], count: int) -> float:
     return float(result["cpu"]) / count * 1000
 
 
-def compare(title: str, limit: float | None, objects: int, counts: list[int], peer_counts: list[int], scheme: str) -> Iterator[Budget]:
+def compare(
+    title: str, limit: float | None, objects: int, counts: list[int], peer_counts: list[int], scheme: str
+) -> Iterator[Budget]:
     """Our CPU per host against the peers'."""
     with hosts(objects, tls=scheme == "https") as (address, ca):
         options: dict[str, Any] = {"scheme": scheme, "ca": ca if scheme == "https" else None}
@@ -124,7 +126,14 @@ def memory(count: int, scheme: str, limit: int) -> Budget:
             "remotejobs", count, address, slots=count, scheme=scheme, memory=True, ca=ca if scheme == "https" else None
         )
     each = result["memory"] / count / 1024
-    return Budget(f"memory per host in flight, {scheme}, {count:,}", f"{each:.1f} KB", f"budget {limit} KB", each, limit, least=False)
+    return Budget(
+        f"memory per host in flight, {scheme}, {count:,}",
+        f"{each:.1f} KB",
+        f"budget {limit} KB",
+        each,
+        limit,
+        least=False,
+    )
 
 
 def start_up() -> Iterator[Budget]:
@@ -141,7 +150,14 @@ def start_up() -> Iterator[Budget]:
             subprocess.run([sys.executable, "-c", "pass"], check=True)
             bare.append(time.perf_counter() - began)
         ours, python = statistics.median(times) * 1000, statistics.median(bare) * 1000
-        yield Budget(f"start of `remotejob {words[0]}`", f"{ours:.0f} ms", f"python alone {python:.0f} ms", ours, 150, least=False)
+        yield Budget(
+            f"start of `remotejob {words[0]}`",
+            f"{ours:.0f} ms",
+            f"python alone {python:.0f} ms",
+            ours,
+            150,
+            least=False,
+        )
 
 
 def rows(quick: bool) -> Iterator[Budget]:
@@ -152,7 +168,9 @@ def rows(quick: bool) -> Iterator[Budget]:
     yield from (Budget(*row) for row in micro.rows())
     yield from compare("CPU per host, http, 1 object", 15, 1, counts, peers, "http")
     yield from compare("CPU per host, https, 1 object", None, 1, counts[:2], peers[:1], "https")
-    yield from compare("CPU per host, http, 200 objects stored", 50, 200, counts[:2], [100 if not quick else 20], "http")
+    yield from compare(
+        "CPU per host, http, 200 objects stored", 50, 200, counts[:2], [100 if not quick else 20], "http"
+    )
     yield wall(1000, 256, 0.2, 1)
     yield memory(2000 if quick else 5000, "http", 25)
     yield memory(1000, "https", 100)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from tests.bench.objects import SERVICE
+SERVICE = (Path(__file__).parent / "service.xml").read_bytes()
 
 
 def rows() -> Iterator[tuple[str, str, str, float | None, float | None, bool]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 
 import pytest
 
@@ -60,10 +61,10 @@ CASES = [
 ]
 
 
-def by(fault: str, script: str = SCRIPT, **options: object) -> tuple[Result, int]:
+def by(fault: str, **options: Any) -> tuple[Result, int]:
     async def main() -> tuple[Result, int]:
         async with started({"good": "", "bad": fault, "other": ""}) as hosts:
-            result = await asyncio.wait_for(run(targets(hosts), script, **options), 60)
+            result = await asyncio.wait_for(run(targets(hosts), SCRIPT, **options), 60)
             assert hosts["good"].counters.shells == hosts["other"].counters.shells == 0
             return result, hosts["bad"].counters.commands
 
