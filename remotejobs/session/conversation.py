@@ -137,16 +137,20 @@ class Conversation:
     async def _open(self) -> None:
         self.phase = Phase.AUTHENTICATE
         shell, runspace = self._shell, self._runspace
-        packets = runspace.opening(shell.payload_size)
-        create = shell.create(
-            packets[0],
-            protocol=PROTOCOL_VERSION,
-            no_profile=self._option.no_machine_profile,
-            idle_timeout=self._option.idle_timeout,
+        first, *more = runspace.opening(shell.payload_size)
+        creating = ask(
+            self._transport,
+            shell.create(
+                first,
+                protocol=PROTOCOL_VERSION,
+                no_profile=self._option.no_machine_profile,
+                idle_timeout=self._option.idle_timeout,
+            ),
         )
+        del first
         self._shell_may_exist = True
         try:
-            answer = await self._within(ask(self._transport, create), "authenticate")
+            answer = await self._within(creating, "authenticate")
         except AuthenticationError:
             self._shell_may_exist = False
             raise
@@ -160,7 +164,7 @@ class Conversation:
         self._note("shell %s", shell.shell_id)
         limit = self._job.spec.clocks.open
         due = None if limit is None else self._clock.monotonic() + limit
-        for packet in packets[1:]:
+        for packet in more:
             await self._within(ask(self._transport, shell.send(packet, None)), "open", due)
         while runspace.pool_state != PoolState.Opened:
             await self._poll_pool(due)
@@ -193,35 +197,45 @@ class Conversation:
 
     async def _start(self) -> None:
         shell = self._shell
-        packets = self._runspace.starting(shell.payload_size)
+        first, *more = self._runspace.starting(shell.payload_size)
         await self._ledger.starting()
         if self._control.stop_requested:
             raise UnreachableError("Stopped before the script was sent.")
         self.phase = Phase.STARTING
-        answer = await self._command(shell.command(self._command_id, packets[0]), alone=len(packets) == 1)
+        starting = self._command(first, alone=not more)
+        del first
+        answer = await starting
         if answer is not None:
             self._command_id = shells.read_command(answer, self._command_id)
-        for packet in packets[1:]:
+        for packet in more:
             await self._send(packet)
         self.phase = Phase.STARTED
         await self._ledger.started(shell.shell_id, self._command_id)
         self._note("command %s started", self._command_id)
         self._control.on_stop(self._stop)  # one that came meanwhile counts now
 
-    async def _command(self, request: Request, *, alone: bool) -> Element | None:
-        """Post Command. None where the answer was lost and Receive will tell whether the host has it."""
+    async def _command(self, packet: bytes, *, alone: bool) -> Element | None:
+        """Post Command. None where the answer was lost and Receive will tell whether the host has it.
+
+        Args:
+            packet: The first bytes of CREATE_PIPELINE.
+            alone: They are all of it.
+        """
+        asking = self._answer(self._shell.command(self._command_id, packet))
+        del packet
         try:
-            return await self._answer(request)
+            return await asking
         except AnswerLostError as error:
             if not alone:
                 raise  # its other packets cannot follow: the id of the command is not known for certain
             await self._reconnect(error)
         except UnreachableError as error:
-            # Not a byte has left, so this is the first time that it is sent, not the second.
-            if "status" in error.details:
+            if "status" in error.details or not alone:
                 raise
+            # Not a byte has left, so this is the first time that it is sent, not the second.
             await self._reconnect(error)
-            return await self._answer(request)
+            (packet,) = self._runspace.starting(self._shell.payload_size)
+            return await self._answer(self._shell.command(self._command_id, packet))
         except FaultError as fault:
             if meaning(fault).means is not Means.NOTHING_YET:
                 self._refused = True
@@ -245,7 +259,7 @@ class Conversation:
         shell, runspace, clock = self._shell, self._runspace, self._clock
         silence = self._job.spec.clocks.silence
         due = None if silence is None else clock.monotonic() + silence
-        while not runspace.pipeline_state.final:
+        while not runspace.ended:
             try:
                 answer = await self._answer(shell.receive(self._command_id), due)
             except FaultError as fault:
@@ -347,11 +361,13 @@ class Conversation:
 
     async def _answer(self, request: Request, silence_due: float | None = None) -> Element:
         """Ask, and count an answer as lost that is overdue."""
+        asking = ask(self._transport, request)
+        del request
         overdue = self._clock.monotonic() + self._option.operation_timeout + _GRACE
         try:
             if silence_due is not None and silence_due < overdue:
-                return await self._within(ask(self._transport, request), "silence", silence_due)
-            return await self._within(ask(self._transport, request), "answer", overdue)
+                return await self._within(asking, "silence", silence_due)
+            return await self._within(asking, "answer", overdue)
         except TimedOutError as error:
             if error.details["clock"] != "answer":
                 raise
@@ -391,7 +407,7 @@ class Conversation:
             reply = await self._transport.post(request.data)
             if isinstance(reply, Reply) and reply.status == 200:
                 return  # nobody needs to know what it says
-            read_reply(reply, request)
+            read_reply(reply, request.message_id)
         except FaultError:
             return  # gone already
         except (UnreachableError, ProtocolError):

@@ -26,10 +26,12 @@ async def ask(transport: Transport, request: Request) -> Element:
     Raises:
         RemoteJobsError: As read_reply() says.
     """
-    return read_reply(await transport.post(request.data), request)
+    message_id, posting = request.message_id, transport.post(request.data)
+    del request  # thousands of hosts wait for the answer to Create at once, and none needs the question any more
+    return read_reply(await posting, message_id)
 
 
-def read_reply(reply: Reply | NotSent | Lost, request: Request) -> Element:
+def read_reply(reply: Reply | NotSent | Lost, message_id: str) -> Element:
     """Read what came of a request.
 
     Raises:
@@ -41,8 +43,8 @@ def read_reply(reply: Reply | NotSent | Lost, request: Request) -> Element:
     """
     if isinstance(reply, Reply):
         if reply.status == 200:
-            return read_answer(reply.body, request.message_id)
-        raise _refusal(reply, request.message_id)
+            return read_answer(reply.body, message_id)
+        raise _refusal(reply, message_id)
     error = reply.error
     if isinstance(reply, NotSent) or isinstance(error, ProtocolError):
         raise error  # an answer that breaks the rules or our limits has come, and would come again

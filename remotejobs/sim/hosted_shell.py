@@ -64,6 +64,7 @@ class HostedShell:
         self._commands: dict[str, str] = {}  # the command line by id
         self._channels: dict[str | None, Channel] = {}
         self.shell: Shell = factory(host, self)
+        self.connectable = isinstance(self.shell, ConnectableShell)  # PowerShell shells are, cmd shells are not
         if self.connectable:
             self._channels[None] = Channel(None)
 
@@ -88,11 +89,6 @@ class HostedShell:
             channel.set_state(state, exit_code)
 
     # Facts
-
-    @property
-    def connectable(self) -> bool:
-        """It can be disconnected: PowerShell shells can, cmd shells cannot."""
-        return isinstance(self.shell, ConnectableShell)
 
     @property
     def operations(self) -> int:

@@ -334,12 +334,11 @@ class Listener:
 
 def raise_file_limit(wanted: int) -> None:
     """Raise the soft limit of open files to `wanted` and some, as far as the hard limit allows."""
-    if sys.platform == "win32":
-        return
-    import resource
+    if sys.platform != "win32":
+        import resource
 
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    goal = wanted + 1024 if hard == resource.RLIM_INFINITY else min(wanted + 1024, hard)
-    if soft != resource.RLIM_INFINITY and soft < goal:
-        with contextlib.suppress(ValueError, OSError):  # macOS refuses what its kernel does not have
-            resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        goal = wanted + 1024 if hard == resource.RLIM_INFINITY else min(wanted + 1024, hard)
+        if soft != resource.RLIM_INFINITY and soft < goal:
+            with contextlib.suppress(ValueError, OSError):  # macOS refuses what its kernel does not have
+                resource.setrlimit(resource.RLIMIT_NOFILE, (goal, hard))

@@ -138,7 +138,9 @@ class HttpTransport(asyncio.BufferedProtocol):
         if self._answer is not None:
             raise RuntimeError("one request at a time: this connection waits for an answer")
         if self._steps is None:
-            return await self._exchange(self._head, body)
+            exchange = self._exchange(self._head, body)
+            del body  # given to the system at once: nothing may hold it while the host takes its time
+            return await exchange
         steps, self._steps = self._steps, None
         try:
             return await self._authenticate(steps, body)
@@ -204,6 +206,7 @@ class HttpTransport(asyncio.BufferedProtocol):
         request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
         try:
             wire.write(self._tls.seal(request) if self._tls else request)
+            del body, request
             return await answer
         except UnreachableError as error:
             self._drop(error)

@@ -34,6 +34,7 @@ LARGE_ENVELOPE_SIZE = 512000
 _RELATES_TO = f"{{{ADDRESSING}}}RelatesTo"
 _BODY = f"{{{SOAP}}}Body"
 _ENVELOPE = f"{{{SOAP}}}Envelope"
+_PROLOG = 4096
 _FAULT = f"{{{SOAP}}}Fault"
 
 _HEAD = (
@@ -90,7 +91,7 @@ class Requests:
         session_id: Constant for the life of the client's logical session (MS-WSMV `SessionId`).
     """
 
-    __slots__ = ("_after_size", "_before_size", "_head", "_ids", "_made", "envelope_size")
+    __slots__ = ("_after_size", "_before_size", "_ids", "_made", "envelope_size")
 
     def __init__(self, template: Template, url: str, session_id: uuid.UUID) -> None:
         self._before_size = f"{template.before_url}{escape(url)}{template.after_url}"
@@ -99,14 +100,7 @@ class Requests:
         number = f"{random.getrandbits(80):020X}"
         self._ids = f"uuid:{number[:8]}-{number[8:12]}-{number[12:16]}-{number[16:]}-"
         self._made = 0
-        self.envelope_size = 0
-        self._head = ""
-        self.resize(INITIAL_ENVELOPE_SIZE)
-
-    def resize(self, envelope_size: int) -> None:
-        """Set MaxEnvelopeSize (bytes) of the requests from now on."""
-        self.envelope_size = envelope_size
-        self._head = f"{self._before_size}{envelope_size}{self._after_size}"
+        self.envelope_size = INITIAL_ENVELOPE_SIZE  # MaxEnvelopeSize in bytes; may be set anew at any time
 
     def request(self, action: str, body: str = "", *, selectors: str = "", options: str = "") -> Request:
         """Render one request.
@@ -121,7 +115,8 @@ class Requests:
         message_id = f"{self._ids}{self._made:012X}"
         # Microsoft's OMI refuses a Delete whose OptionSet comes before its SelectorSet.
         data = (
-            f'{self._head}<a:Action s:mustUnderstand="true">{action}</a:Action><a:MessageID>{message_id}</a:MessageID>'
+            f"{self._before_size}{self.envelope_size}{self._after_size}"
+            f'<a:Action s:mustUnderstand="true">{action}</a:Action><a:MessageID>{message_id}</a:MessageID>'
             f"{selectors}{options}</s:Header><s:Body>{body}</s:Body></s:Envelope>"
         )
         return Request(message_id, data.encode())
@@ -129,7 +124,8 @@ class Requests:
     @property
     def payload_size(self) -> int:
         """Bytes that fit one request as base64, whatever its action: the rest of the envelope is about 2 KiB."""
-        return (self.envelope_size - len(self._head) - 1536) * 3 // 4
+        head = len(self._before_size) + len(self._after_size)
+        return (self.envelope_size - head - 1536) * 3 // 4
 
 
 def selector_set(**selectors: str) -> str:
@@ -163,14 +159,17 @@ def read_answer(data: bytes, message_id: str) -> Element:
         LimitError: The XML is nested or declared in a way that only an attack is.
         ProtocolError: It is not SOAP, or answers another request.
     """
-    if b"<!DOCTYPE" in data:
+    # A document type stands before the root element only; what hides one further on is found after reading.
+    if data.find(b"<!DOCTYPE", 0, _PROLOG) >= 0:
         if _is_page(data):
             raise ProtocolError(f"The answer is not SOAP; {_looks_like(data)}.")
-        raise LimitError("The answer declares a document type, which WS-Man never does; it was not read.")
+        raise _document_type()
     try:
         root = etree.fromstring(data, _PARSER)
     except etree.XMLSyntaxError as error:
         raise ProtocolError(f"The answer is not XML ({_first_line(error)}); {_looks_like(data)}.") from None
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise _document_type()
     if root.tag != _ENVELOPE:
         raise ProtocolError(f"The answer is not a SOAP envelope; {_looks_like(data)}.")
     body = next(root.iterchildren(_BODY), None)
@@ -186,6 +185,10 @@ def read_answer(data: bytes, message_id: str) -> Element:
         raise ProtocolError("The answer does not say which request it belongs to (no RelatesTo).")
     first: Element = body[0] if len(body) else body
     return first
+
+
+def _document_type() -> LimitError:
+    return LimitError("The answer declares a document type, which WS-Man never does; it was not read.")
 
 
 def _first_line(error: Exception) -> str:

@@ -54,7 +54,7 @@ class PowerShellShell:
 
     def resize(self, envelope_size: int) -> None:
         """Set the MaxEnvelopeSize of the requests from now on."""
-        self._requests.resize(envelope_size)
+        self._requests.envelope_size = envelope_size
 
     def create(
         self, payload: bytes, *, protocol: str, no_profile: bool, idle_timeout: float | None, name: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,9 +17,9 @@ from remotejobs.sim.certificates import CertificateAuthority
 from remotejobs.sim.dialect.runspace import Dialect
 from remotejobs.sim.faults import FaultScript, parse_faults
 from remotejobs.sim.host import SimulatedHost
-from remotejobs.sim.interpreter import Interpreter
+from remotejobs.sim.interpreter import Interpreter, Invocation, Streams
 from remotejobs.sim.psrp_host import psrp_shell_factory
-from remotejobs.sim.shells import HostSettings
+from remotejobs.sim.shells import HostInfo, HostSettings
 
 SIM = ("sim", "sim")
 _POWERSHELL = "http://schemas.microsoft.com/powershell/"
@@ -36,6 +36,19 @@ def ca_file(folder: Path) -> str:
     path = folder / "sim-ca.pem"
     path.write_text(authority().pem)
     return str(path)
+
+
+@dataclass(frozen=True)
+class Writes:
+    """An interpreter for which every script is this function: what hostile and tireless hosts send."""
+
+    write: Callable[[Streams], Awaitable[None]]
+
+    def open(self, host: HostInfo) -> Writes:  # noqa: ARG002 - the port's
+        return self
+
+    async def run(self, invocation: Invocation, streams: Streams) -> None:  # noqa: ARG002 - the port's
+        await self.write(streams)
 
 
 @asynccontextmanager

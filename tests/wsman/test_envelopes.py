@@ -84,7 +84,7 @@ def test_a_payload_fills_the_envelope_and_never_overflows() -> None:
     made = requests()
     shell = shells.PowerShellShell(made, str(uuid.uuid4()).upper())
     for size in (153600, 512000, 8192):
-        made.resize(size)
+        made.envelope_size = size
         payload = bytes(made.payload_size)
         for request in (
             shell.create(payload, protocol="2.3", no_profile=True, idle_timeout=7200),
@@ -121,9 +121,15 @@ def test_what_is_not_soap_is_said_to_be(data: bytes, words: str) -> None:
 
 
 def test_entities_are_not_even_looked_at() -> None:
-    bomb = b'<!DOCTYPE l [<!ENTITY a "' + b"x" * 1000 + b'"><!ENTITY b "&a;&a;&a;&a;&a;">]>' + envelope("&b;")
+    laughs = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 12))
+    bomb = f'<!DOCTYPE l [<!ENTITY a0 "xxxxxxxxxx">{laughs}]>'.encode() + envelope("&a11;")
     with pytest.raises(LimitError):
         read_answer(bomb, "uuid:1")
+    with pytest.raises(ProtocolError):
+        read_answer(b"<!--" + b"x" * 10_000 + b"-->" + bomb, "uuid:1")
+    declared = b"<!--" + b"x" * 10_000 + b"--><!DOCTYPE l>" + envelope("<x/>")
+    with pytest.raises(LimitError):
+        read_answer(declared, "uuid:1")
 
 
 def test_depth_is_limited() -> None:

@@ -129,9 +129,9 @@ def test_calls_of_one_host_give_what_powershells_client_had() -> None:
         runspace, records = run(call.scripts[0])
         counts = Counter(record.stream.name.lower() for record in records if record.object_id > 0)
         assert {name: counts[name] for name in child["counts"]} == child["counts"], call.name
-        if runspace.pipeline_state.final and "PSSession" not in call.case["call"]:
+        if runspace.ended and "PSSession" not in call.case["call"]:
             assert runspace.pipeline_state.name == child["state"], call.name
-        elif not runspace.pipeline_state.final:
+        elif not runspace.ended:
             assert child["state"] == "Failed", call.name  # the process died
         check_outputs([deserialize(one.raw) for one in records if one.stream is Stream.Output], child["output"])
         compared += 1

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from enum import IntEnum
 from struct import Struct
-from typing import Any, NamedTuple
+from typing import Any
 
 from remotejobs.errors import ProtocolError, UsageError
 from remotejobs.wsman.clixml.values import PSObject
@@ -48,19 +48,15 @@ class MessageType(IntEnum):
     PIPELINE_HOST_RESPONSE = 0x00041101
 
 
-class Message(NamedTuple):
-    """One message from the server. `type` may be a number that nobody knows; `data` is CLIXML without its mark."""
+def read_message(blob: bytes) -> tuple[int, bytes]:
+    """Take a message apart: its type, which may be a number that nobody knows, and its CLIXML without the mark.
 
-    type: int
-    data: bytes
-
-
-def read_message(blob: bytes) -> Message:
-    """Take a message apart. The ids in it are not looked at: the stream that it came on says whose it is."""
+    The ids in it are not looked at: the stream that it came on says whose it is.
+    """
     if len(blob) < 40:
         raise ProtocolError(f"A PSRP message of {len(blob)} bytes is shorter than its header.")
     start = 43 if blob.startswith(_BOM, 40) else 40
-    return Message(int.from_bytes(blob[4:8], "little"), blob[start:])
+    return int.from_bytes(blob[4:8], "little"), blob[start:]
 
 
 def write_message(kind: MessageType, pool: uuid.UUID, pipeline: uuid.UUID | None, data: bytes) -> bytes:

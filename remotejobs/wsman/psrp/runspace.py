@@ -59,11 +59,6 @@ class PipelineState(IntEnum):
     Completed = 4
     Failed = 5
 
-    @property
-    def final(self) -> bool:
-        """True for the states after which nothing comes."""
-        return self >= PipelineState.Stopped
-
 
 class RecordData(NamedTuple):
     """A record as the server sent it, or as we made it from a host call (then its object id is negative)."""
@@ -91,6 +86,7 @@ class Runspace:
         "_pipeline",
         "_pool",
         "_shown",
+        "ended",
         "exit_code",
         "failure",
         "max_object",
@@ -120,6 +116,7 @@ class Runspace:
         self.pool_state = PoolState.BeforeOpen
         self.pool_reason = ""
         self.pipeline_state = PipelineState.NotStarted
+        self.ended = False  # the pipeline has come to a state after which nothing comes
         # The whole PIPELINE_STATE message of a failure: readers find the error record in it.
         self.failure: bytes | None = None
         self.exit_code: int | None = None
@@ -146,13 +143,13 @@ class Runspace:
             ProtocolError: They are corrupt, or the server speaks a version that we do not.
         """
         for _, blob in self._pool.feed(data):
-            message = read_message(blob)
-            if message.type == MessageType.SESSION_CAPABILITY:
-                self._negotiate(message.data)
-            elif message.type == MessageType.RUNSPACEPOOL_STATE:
-                self._pool_changed(message.data)
-            elif message.type == MessageType.RUNSPACEPOOL_HOST_CALL:
-                self._host_call(message.data, 0, None)
+            kind, payload = read_message(blob)
+            if kind == MessageType.SESSION_CAPABILITY:
+                self._negotiate(payload)
+            elif kind == MessageType.RUNSPACEPOOL_STATE:
+                self._pool_changed(payload)
+            elif kind == MessageType.RUNSPACEPOOL_HOST_CALL:
+                self._host_call(payload, 0, None)
             # Everything else is news that one script needs none of; what nobody knows must not break the pool.
 
     def feed_pipeline(self, data: bytes) -> list[RecordData]:
@@ -163,18 +160,18 @@ class Runspace:
         """
         records: list[RecordData] = []
         for object_id, blob in self._pipe.feed(data):
-            message = read_message(blob)
-            stream = _RECORDS.get(message.type)
+            kind, payload = read_message(blob)
+            stream = _RECORDS.get(kind)
             if stream is not None:
-                if self.pipeline_state.final:
+                if self.ended:
                     continue  # nothing counts after the end (MS-PSRP 3.1.5.4.21)
-                record = RecordData(stream, object_id, message.data)
+                record = RecordData(stream, object_id, payload)
                 records.append(record)
                 self._shown = record if stream in hostcalls.SHOWN else None
-            elif message.type == MessageType.PIPELINE_STATE:
-                self._pipeline_changed(message.data)
-            elif message.type == MessageType.PIPELINE_HOST_CALL:
-                self._host_call(message.data, object_id, records)
+            elif kind == MessageType.PIPELINE_STATE:
+                self._pipeline_changed(payload)
+            elif kind == MessageType.PIPELINE_HOST_CALL:
+                self._host_call(payload, object_id, records)
         return records
 
     @property
@@ -213,9 +210,10 @@ class Runspace:
 
     def _pipeline_changed(self, data: bytes) -> None:
         state = _state(data)
-        if self.pipeline_state.final or not 0 <= state <= PipelineState.Failed:
+        if self.ended or not 0 <= state <= PipelineState.Failed:
             return
         self.pipeline_state = PipelineState(state)
+        self.ended = state >= PipelineState.Stopped
         if state == PipelineState.Failed:
             self.failure = data
 
@@ -228,7 +226,7 @@ class Runspace:
             kind = MessageType.PIPELINE_HOST_RESPONSE if records is not None else MessageType.RUNSPACEPOOL_HOST_RESPONSE
             pipeline = self.pipeline_id if records is not None else None
             self.replies.extend(self._cut(kind, hostcalls.refuse(call), pipeline, 32768))
-        elif records is not None and not self.pipeline_state.final:
+        elif records is not None and not self.ended:
             stream = hostcalls.STREAMS.get(call.method)
             if stream and not (shown and shown.stream is stream and hostcalls.repeats(call, stream, shown.raw)):
                 raw = hostcalls.as_record(call, stream)
