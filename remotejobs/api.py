@@ -26,17 +26,17 @@ from remotejobs.model import (
     Target,
     seconds_of,
 )
-from remotejobs.targets.resolve import resolve
+from remotejobs.targets.resolve import Resolved, resolve
 
 Seconds = float | timedelta | None
 
 
 async def invoke_command(
-    computer_name: str | Sequence[str | Target] = (),
+    computer_name: str | Sequence[str | Target] | None = None,
     script_block: str | None = None,
     *,
     file_path: str | Path | None = None,
-    connection_uri: str | Sequence[str] = (),
+    connection_uri: str | Sequence[str] | None = None,
     argument_list: Sequence[Any] = (),
     credential: Credential | tuple[str, str] | Mapping[str, Credential] | None = None,
     authentication: str = "Default",
@@ -58,7 +58,8 @@ async def invoke_command(
     """Run a script block on many hosts (Invoke-Command). Returns at once; the job runs on the current event loop.
 
     Args:
-        computer_name: Names, ranges (`web[01-20]`), lists (`@file`), exclusions (`!name`), or Targets.
+        computer_name: Names, ranges (`web[01-20]`), lists (`@file`), exclusions (`!name`), or Targets. A name that
+            comes twice runs twice. None is `localhost`, an empty list an error.
         script_block: The script's text, without the braces.
         file_path: A local .ps1 file to run instead.
         connection_uri: Endpoints by URI instead of computer_name.
@@ -83,15 +84,18 @@ async def invoke_command(
     Raises:
         UsageError: What was asked for cannot be done as written; nothing was connected.
     """
-    if bool(computer_name) and bool(connection_uri):
+    if computer_name is not None and connection_uri is not None:
         raise UsageError("Give computer_name or connection_uri, not both.", error_id="AmbiguousParameterSet")
     if (script_block is None) == (file_path is None):
         raise UsageError("Give one of script_block and file_path.", error_id="AmbiguousParameterSet")
     text = script_block if script_block is not None else read_script(Path(file_path or ""))
-    targets = targets_of(connection_uri) if connection_uri else _targets(computer_name)
+    if connection_uri is not None:
+        resolved = Resolved(targets_of(connection_uri), ())
+    else:
+        resolved = _resolved("localhost" if computer_name is None else computer_name)
     spec = JobSpec(
         command=ScriptCommand(text, tuple(argument_list)),
-        targets=targets,
+        targets=resolved.targets,
         name=job_name,
         throttle_limit=throttle_limit,
         authentication=authentication,
@@ -110,7 +114,9 @@ async def invoke_command(
         ),
         limits=limits or Limits(),
     )
-    return await start(spec, _credentials(credential))
+    job = await start(spec, _credentials(credential))
+    job.notes.extend(resolved.warnings)
+    return job
 
 
 async def start(spec: JobSpec, credentials: Mapping[str, Credential]) -> RemoteJob:
@@ -169,19 +175,20 @@ def targets_of(uris: str | Sequence[str]) -> tuple[Target, ...]:
         ssl = parts.scheme.lower() == "https"
         path = (parts.path.lstrip("/") or "wsman") + (f"?{parts.query}" if parts.query else "")
         targets.append(Target(parts.hostname, port=port or (5986 if ssl else 5985), ssl=ssl, application=path))
+    if not targets:
+        raise TargetError("No target is named: the list of URIs is empty.")
     return tuple(targets)
 
 
-def _targets(names: str | Sequence[str | Target]) -> tuple[Target, ...]:
+def _resolved(names: str | Sequence[str | Target]) -> Resolved:
     if isinstance(names, str):
         names = [names]
     ready = [name for name in names if isinstance(name, Target)]
     if len(ready) == len(names) and ready:
-        return tuple(ready)
+        return Resolved(tuple(ready), ())
     if ready:
         raise TargetError("Give names or Targets, not both in one list.")
-    words = [name for name in names if isinstance(name, str)] or ["localhost"]
-    return resolve(words, read_stdin=_no_stdin).targets
+    return resolve([name for name in names if isinstance(name, str)], read_stdin=_no_stdin)
 
 
 def _no_stdin() -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from remotejobs.clock import SystemClock
 from remotejobs.errors import JobError
-from remotejobs.jobs.received import ReceivedRecord
+from remotejobs.jobs.received import Origin, ReceivedRecord
 from remotejobs.model import Outcome
 from remotejobs.ports import Arrival, ChildRow, Clock, JobStore, Running
 from remotejobs.states import JobState, parent_state
@@ -125,6 +125,7 @@ class RemoteJob:
         self._clock = clock or SystemClock()
         self._cursor = 0
         self._told = 0
+        self._origins: dict[int, Origin] = {}
         self.id = job_id
         row = store.job(job_id)
         self.child_jobs = [ChildJob(store, job_id, index) for index in range(len(row.children))]
@@ -269,16 +270,13 @@ class RemoteJob:
         self._running.stop()
 
     def _received(self, arrival: Arrival) -> ReceivedRecord:
-        row = self._store.job(self.id)
-        child = row.children[arrival.child]
-        return ReceivedRecord(
-            job_id=self.id,
-            child_id=child.id,
-            computer_name=child.target.name,
-            runspace_id=child.start.shell_id,
-            show_computer_name=not row.spec.hide_computer_name,
-            record=arrival.record,
-        )
+        origin = self._origins.get(arrival.child)
+        if origin is None:
+            row = self._store.job(self.id)
+            child = row.children[arrival.child]
+            origin = Origin(self.id, child.id, child.target.name, child.start.shell_id, not row.spec.hide_computer_name)
+            self._origins[arrival.child] = origin
+        return ReceivedRecord(origin, arrival.record)
 
     def __repr__(self) -> str:
         return f"<RemoteJob {self.id} {self.name!r} {self.state.name} {len(self.child_jobs)} targets>"

@@ -179,13 +179,16 @@ class MemoryLedger:
 
     async def append(self, records: Sequence[Record]) -> None:
         """Append records; waits while too much of the job lies unread."""
-        job = self._job
+        job, child, last, size = self._job, self._child, self._job.last, 0
+        arrive = job.arrivals.append
         for record in records:
-            job.last += 1
-            job.arrivals.append(Arrival(job.last, self._child, record))
-            job.bytes += len(record.raw)
+            last += 1
+            arrive(Arrival(last, child, record))
+            size += len(record.raw)
             if record.stream is Stream.Error:
                 self._row.error_count += 1
+        job.last = last
+        job.bytes += size
         job.touch()
         while job.bytes >= self._store.unread_bytes:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -57,6 +57,7 @@ def remotejobs(args: argparse.Namespace, targets: list[tuple[str, int]]) -> dict
                 result["completed"] += item.outcome.reason == "Completed"
                 if item.outcome.reason != "Completed":
                     result["failure"] = item.outcome.message
+        result["ended"] = time.perf_counter()  # every outcome is known; the last shells are still being deleted
         await job.wait()
         if sampler:
             sampler.cancel()
@@ -137,6 +138,7 @@ def threaded(args: argparse.Namespace, targets: list[tuple[str, int]], one: Any)
 def measured(result: dict[str, Any], begin: tuple[float, float, int]) -> dict[str, Any]:
     return {
         **result,
+        "outcomes": result.get("ended", time.perf_counter()) - begin[1],
         "cpu": time.process_time() - begin[0],
         "wall": time.perf_counter() - begin[1],
         "memory": max(result.get("peak", 0), memory()) - begin[2],

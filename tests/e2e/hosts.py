@@ -44,10 +44,10 @@ class Writes:
 
     write: Callable[[Streams], Awaitable[None]]
 
-    def open(self, host: HostInfo) -> Writes:  # noqa: ARG002 - the port's
+    def open(self, host: HostInfo) -> Writes:
         return self
 
-    async def run(self, invocation: Invocation, streams: Streams) -> None:  # noqa: ARG002 - the port's
+    async def run(self, invocation: Invocation, streams: Streams) -> None:
         await self.write(streams)
 
 

@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from remotejobs.jobs.job import ChildEnd
-from remotejobs.jobs.received import ReceivedRecord
+from remotejobs.jobs.received import Origin, ReceivedRecord
 from remotejobs.model import Outcome, Record, Stream
 from remotejobs.states import EndReason
 from remotejobs.wsman.clixml.values import PSObject
@@ -19,7 +19,7 @@ TIME = 1_795_000_000.125
 def raw_record(raw: bytes, host: str = "web01", stream: Stream = Stream.Output, *, child: int | None = None,
                seq: int = 1) -> ReceivedRecord:  # fmt: skip
     number = child if child is not None else int("".join(filter(str.isdigit, host)) or 0)
-    return ReceivedRecord(1, number, host, uuid.UUID(int=number), True, Record(seq, stream, raw, seq, TIME))
+    return ReceivedRecord(Origin(1, number, host, uuid.UUID(int=number), True), Record(seq, stream, raw, seq, TIME))
 
 
 def record(value: Any, host: str = "web01", stream: Stream = Stream.Output, *, seq: int = 1) -> ReceivedRecord:
