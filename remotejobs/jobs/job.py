@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from remotejobs.clock import SystemClock
 from remotejobs.errors import JobError
 from remotejobs.jobs.received import Origin, ReceivedRecord
-from remotejobs.model import Outcome
+from remotejobs.model import Outcome, seconds_of
 from remotejobs.ports import Arrival, ChildRow, Clock, JobStore, Running
 from remotejobs.states import JobState, parent_state
 
@@ -227,11 +227,11 @@ class RemoteJob:
             self._store.advance(self.id, after)
         return received
 
-    async def wait(self, timeout: float | None = None) -> bool:
+    async def wait(self, timeout: float | timedelta | None = None) -> bool:
         """Wait until the job has ended (Wait-Job).
 
         Args:
-            timeout: Seconds; None waits as long as it takes.
+            timeout: Seconds or timedelta; None waits as long as it takes.
 
         Returns:
             True when it ended, False when the time was over first.
@@ -240,7 +240,7 @@ class RemoteJob:
             JobError: It cannot end: too much output lies unread. Read it with `stream` or `receive`.
         """
         try:
-            async with self._clock.timeout(timeout):
+            async with self._clock.timeout(seconds_of(timeout)):
                 while not self.state.persistent:
                     version = self._store.version(self.id)
                     if self._store.held(self.id):

@@ -39,6 +39,7 @@ class Channel:
     def __init__(self, command_id: str | None) -> None:
         self.command_id = command_id
         self.done = False
+        self.pending = 0  # characters of base64 that no Receive has taken
         self._state = ""
         self._exit_code: int | None = None
         self._waiting: deque[_Piece] = deque()
@@ -55,7 +56,9 @@ class Channel:
     def put(self, stream: str, data: bytes, end: bool) -> None:
         """Queue the bytes of one Stream element."""
         if not self.done:
-            self._waiting.append(_Piece(stream, b64encode(data).decode("ascii"), end))
+            text = b64encode(data).decode("ascii")
+            self._waiting.append(_Piece(stream, text, end))
+            self.pending += len(text)
             self._wake()
 
     def cut(self) -> None:
@@ -136,6 +139,7 @@ class Channel:
             if pieces and size > limit:
                 break
             self._waiting.popleft()
+            self.pending -= len(piece.text)
             if piece is _CUT:
                 break
             end = ' End="true"' if piece.end else ""

@@ -76,6 +76,11 @@ class HostedShell:
         if channel is not None:
             channel.put(stream, data, end)
 
+    @property
+    def pending_bytes(self) -> int:
+        """What no Receive has taken yet; a script waits while it is much."""
+        return sum(channel.pending for channel in self._channels.values())
+
     def cut(self, command_id: str | None) -> None:
         """End an answer here."""
         channel = self._channels.get(command_id)

@@ -201,7 +201,7 @@ class Pipeline:
         if message_type == MessageType.PIPELINE_STATE:
             self._finish(clixml)
             return
-        while getattr(self._host.sink, "pending_bytes", 0) > _ROOM:  # noqa: ASYNC110 - a sink has no events
+        while self._host.sink.pending_bytes > _ROOM:  # noqa: ASYNC110 - a sink has no events
             await asyncio.sleep(0.02)
         self._unpaid += self._host.write(message_type, clixml, self.pipeline_id, self._command_id)
         if self._unpaid > _BREATH:

@@ -269,7 +269,7 @@ class PwshHost:
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
         while True:
-            while not self._closing and getattr(self._sink, "pending_bytes", 0) > _ROOM:  # noqa: ASYNC110
+            while not self._closing and self._sink.pending_bytes > _ROOM:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             try:
                 line = await stream.readline()

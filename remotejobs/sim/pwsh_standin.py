@@ -45,6 +45,11 @@ class Standin:
     def cut(self, command_id: str | None) -> None:
         """Packets are never joined here."""
 
+    @property
+    def pending_bytes(self) -> int:
+        """Nothing waits here: the pipe holds the writer up."""
+        return 0
+
     def command_state(self, command_id: str, state: str, exit_code: int | None) -> None:  # noqa: ARG002
         """When a pipeline has ended, say what waited for that."""
         if state == "Done":

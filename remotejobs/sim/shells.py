@@ -73,6 +73,11 @@ class HostInfo:
 class ShellSink(Protocol):
     """Where a shell puts what it has to say; the WS-Man side implements it."""
 
+    @property
+    def pending_bytes(self) -> int:
+        """About how much output no Receive has taken yet: a shell waits while it is much (BufferMode Block)."""
+        ...
+
     def output(self, stream: str, data: bytes, command_id: str | None, end: bool = False) -> None:
         """Queue the bytes of one Stream element (for PSRP whole fragments) until a Receive takes them.
 

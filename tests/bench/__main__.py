@@ -93,20 +93,46 @@ def milliseconds(result: dict[str, Any], count: int) -> float:
 
 
 def compare(
-    title: str, limit: float | None, objects: int, counts: list[int], peer_counts: list[int], scheme: str
+    title: str, limit: float | None, objects: int, counts: list[int], most_peers: int, scheme: str
 ) -> Iterator[Budget]:
-    """Our CPU per host against the peers'."""
+    """Our CPU per host against pypsrp's, both with as many hosts at a time."""
     with hosts(objects, tls=scheme == "https") as (address, ca):
-        options: dict[str, Any] = {"scheme": scheme, "ca": ca if scheme == "https" else None}
-        best: dict[str, float] = {}
-        for count in peer_counts:
-            cost = milliseconds(client("pypsrp", count, address, slots=PEER_THREADS, **options), count)
-            best["pypsrp"] = min(best.get("pypsrp", cost), cost)
+        options: dict[str, Any] = {"scheme": scheme, "ca": ca if scheme == "https" else None, "slots": PEER_THREADS}
         for count in counts:
-            runs = [milliseconds(client("remotejobs", count, address, slots=PEER_THREADS, **options), count) for _ in range(3)]
-            ours = statistics.median(runs)
-            ratio = best["pypsrp"] / ours
-            yield Budget(f"{title}, {count:,} hosts", f"{ours:.2f} ms", f"pypsrp {best['pypsrp']:.1f} ms", ratio, limit)
+            ours, theirs = [], []
+            peers = min(count, most_peers)
+            for _ in range(3):  # in turn, so that both meet the same weather
+                theirs.append(milliseconds(client("pypsrp", peers, address, **options), peers))
+                ours.append(milliseconds(client("remotejobs", count, address, **options), count))
+            mine, peer = statistics.median(ours), statistics.median(theirs)
+            yield Budget(f"{title}, {count:,} hosts", f"{mine:.2f} ms", f"pypsrp {peer:.1f} ms", peer / mine, limit)
+
+
+def winrm(count: int) -> Budget:
+    """The CPU of pywinrm for one `echo` in a cmd shell beside ours for one object: as many posts."""
+    with simulated() as address, hosts(1) as (canned, _):
+        peer = milliseconds(client("pywinrm", count, address, slots=PEER_THREADS), count)
+        ours = milliseconds(client("remotejobs", count, canned, slots=PEER_THREADS), count)
+    what = f"CPU per host, http, one `echo`, {count} hosts"
+    return Budget(what, f"{ours:.2f} ms", f"pywinrm {peer:.1f} ms", peer / ours, None)
+
+
+@contextlib.contextmanager
+def simulated() -> Iterator[str]:
+    """One simulated host with a cmd shell, over http."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "remotejobs", "simulate", "web01", "-Http", "-ServerList", "list.txt"]
+        process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        try:
+            process.stderr.readline()
+            process.stderr.readline()
+            port = (Path(folder) / "list.txt").read_text().split("port=")[1].split()[0]
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait()
+            process.stderr.close()
 
 
 def wall(count: int, slots: int, latency: float, processes: int) -> Budget:
@@ -163,14 +189,13 @@ def start_up() -> Iterator[Budget]:
 def rows(quick: bool) -> Iterator[Budget]:
     """Every measurement, the quick ones first."""
     counts = [100, 1000] if quick else [100, 1000, 5000]
-    peers = [100] if quick else [100, 1000]
     yield from start_up()
     yield from (Budget(*row) for row in micro.rows())
-    yield from compare("CPU per host, http, 1 object", 15, 1, counts, peers, "http")
-    yield from compare("CPU per host, https, 1 object", None, 1, counts[:2], peers[:1], "https")
-    yield from compare(
-        "CPU per host, http, 200 objects stored", 50, 200, counts[:2], [100 if not quick else 20], "http"
-    )
+    title = "CPU per host, {}, {}".format
+    yield from compare(title("http", "1 object"), 15, 1, counts, 100 if quick else 1000, "http")
+    yield from compare(title("https", "1 object"), None, 1, counts[:2], 100, "https")
+    yield from compare(title("http", "200 objects stored"), 50, 200, counts[:2], 20 if quick else 100, "http")
+    yield winrm(100)
     yield wall(1000, 256, 0.2, 1)
     yield memory(2000 if quick else 5000, "http", 25)
     yield memory(1000, "https", 100)
