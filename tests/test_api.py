@@ -55,18 +55,19 @@ def server_list(folder: Path, hosts: dict[str, SimulatedHost]) -> Path:
         ({"computer_name": "web[3-1", "script_block": "1"}, TargetError, "."),
         ({"computer_name": "web01,!web01", "script_block": "1"}, TargetError, "No target is left"),
         ({"computer_name": "@/no/such/list", "script_block": "1"}, UsageError, "no/such/list"),
-        ({"computer_name": "a", "script_block": "1"}, ConfigurationError, "-AllowUnencrypted|AllowUnencrypted|Basic"),
+        ({"computer_name": "a", "script_block": "1"}, ConfigurationError, r"\[a\] needs a credential"),
+        ({"authentication": "Basic", "script_block": "1"}, ConfigurationError, "in clear to http://localhost:5985"),
         (
-            {"computer_name": "a", "script_block": "1", "authentication": "Basic"},
-            ConfigurationError,
-            "-AllowUnencrypted|AllowUnencrypted|Basic",
+            {
+                "authentication": "Basic",
+                "use_ssl": True,
+                "credential": SIM,
+                "script_block": "1",
+                "argument_list": [len],
+            },
+            UsageError,
+            "cannot be given a Python builtin_function",
         ),
-        (
-            {"computer_name": "a", "script_block": "1", "authentication": "Basic", "use_ssl": True},
-            ConfigurationError,
-            r"\[a\] needs a credential",
-        ),
-        ({"computer_name": "a", "script_block": "1", "argument_list": [object()]}, UsageError, "object"),
     ],
 )
 def test_what_cannot_be_done_is_said_at_once(given: dict[str, Any], error: type[UsageError], words: str) -> None:

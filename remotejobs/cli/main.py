@@ -16,7 +16,7 @@ from remotejobs.cli.binder import bind
 from remotejobs.cli.commands import COMMANDS, find_command
 from remotejobs.cli.help import overview, verb_help
 from remotejobs.cli.words import Name, read
-from remotejobs.errors import BindingError, RemoteJobsError
+from remotejobs.errors import BindingError, ConfigurationError, RemoteJobsError
 
 _FAILED = 1
 _INTERRUPTED = 130
@@ -42,9 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _FAILED
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:
-        # the reader has had enough; the interpreter's own flush at the end must not complain
+    except OSError as error:
+        # the reader has had enough, or the disk is full: the interpreter's own flush at the end must not complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            line.say(ConfigurationError(f"The output cannot be written: {error.strerror or error}."))
         return _FAILED
     except Exception as error:  # noqa: BLE001 - the last resort: a line for the user, a traceback when asked for
         line.say_unexpected(error)

@@ -215,3 +215,21 @@ def test_a_closed_pipe_ends_quietly(folder: Path) -> None:
     process.stderr.close()
     process.wait(30)
     assert "Traceback" not in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk_stops_the_job_in_order(folder: Path) -> None:
+    with open("/dev/full", "w") as full:
+        process = subprocess.Popen(
+            command(GOOD, "-ScriptBlock", "1..100000; Start-Sleep 60"),
+            cwd=folder,
+            env=ENVIRONMENT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        err = process.communicate(timeout=30)[1]
+    assert process.returncode == 1
+    assert "The output cannot be written: No space left on device." in err
+    assert "2 stopped (web[01-02]): 2 hosts in" in err
+    assert "Traceback" not in err

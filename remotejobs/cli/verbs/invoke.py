@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from remotejobs import api
 from remotejobs.auth.credentials import Credential, find_credential
 from remotejobs.cli.binder import Bound
 from remotejobs.cli.logfile import close_log, open_log
-from remotejobs.jobs.job import RemoteJob
+from remotejobs.jobs.job import ChildEnd, RemoteJob
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import Clocks, JobSpec, ScriptCommand, SessionOption, Target
 from remotejobs.targets.resolve import Resolved, resolve
@@ -50,31 +50,59 @@ async def _invoke(spec: JobSpec, credentials: Mapping[str, Credential], values: 
     job = await api.start(spec, credentials)
     for note in job.notes:
         print(f"WARNING: {note}", file=sys.stderr)
-    shown = _view(values.get("OutputFormat", "Text"), spec)
+    shown = _Output(_view(values.get("OutputFormat", "Text"), spec), job)
     interrupted = _Interrupt(job, shown)
     with interrupted.watching():
         try:
             async for item in job.events(shown.flush):
-                if isinstance(item, ReceivedRecord):
-                    shown.record(item)
-                else:
-                    shown.outcome(item)
+                shown.show(item)
             await job.wait()
         finally:
             shown.close()
             for line in summary(job.outcomes, len(job.child_jobs), time.monotonic() - began):
                 print(line, file=sys.stderr)
+    if shown.error is not None:
+        raise shown.error
     if interrupted.count:
         return INTERRUPTED
     return exit_code((end.outcome for end in job.outcomes), fail_on_error=bool(values.get("FailOnError")))
 
 
+class _Output:
+    """The view, until it cannot be written (a full disk, a closed pipe): then the job is stopped in order."""
+
+    def __init__(self, shown: View, job: RemoteJob) -> None:
+        self._view = shown
+        self._job = job
+        self.error: OSError | None = None
+
+    def show(self, item: ReceivedRecord | ChildEnd) -> None:
+        if isinstance(item, ReceivedRecord):
+            self._write(self._view.record, item)
+        else:
+            self._write(self._view.outcome, item)
+
+    def flush(self) -> None:
+        self._write(self._view.flush)
+
+    def close(self) -> None:
+        self._write(self._view.close)
+
+    def _write(self, write: Callable[..., None], *items: object) -> None:
+        if self.error is None:
+            try:
+                write(*items)
+            except OSError as error:
+                self.error = error
+                self._job.request_stop()
+
+
 class _Interrupt:
     """^C: the first says who is pending and stops in order, the second leaves at once."""
 
-    def __init__(self, job: RemoteJob, shown: View) -> None:
+    def __init__(self, job: RemoteJob, shown: _Output) -> None:
         self._job = job
-        self._view = shown
+        self._output = shown
         self.count = 0
 
     @contextlib.contextmanager
@@ -86,7 +114,7 @@ class _Interrupt:
         def pressed() -> None:
             self.count += 1
             if self.count > 1:
-                self._view.close()
+                self._output.close()
                 sys.stderr.flush()
                 os._exit(INTERRUPTED)  # the user has asked twice: nothing may hold this back
             names = [child.location for child in self._job.child_jobs if not child.state.finished]

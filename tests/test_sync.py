@@ -1,0 +1,201 @@
+"""The blocking facade: the same as the asynchronous API, from any thread, beside any loop."""
+
+from __future__ import annotations
+
+import _thread
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, get_type_hints
+
+import pytest
+
+from remotejobs import RemoteJob, SessionOption, Target, api, sync
+from remotejobs.errors import ConfigurationError, TargetError, UsageError
+from remotejobs.sim.host import SimulatedHost
+from remotejobs.sim.interpreter import Interpreter, Streams
+from tests.e2e.hosts import SIM, Writes, started, targets
+
+OPTIONS: dict[str, Any] = {
+    "credential": SIM,
+    "authentication": "Basic",
+    "session_option": SessionOption(allow_unencrypted=True, max_connection_retry_count=0),
+}
+
+
+@contextmanager
+def hosts_beside(*names: str, interpreter: Interpreter | None = None) -> Iterator[dict[str, SimulatedHost]]:
+    """Hosts on a loop of their own in another thread."""
+    ready, done = threading.Event(), threading.Event()
+    found: dict[str, SimulatedHost] = {}
+
+    async def main() -> None:
+        async with started(dict.fromkeys(names, ""), interpreter=interpreter) as hosts:
+            found.update(hosts)
+            ready.set()
+            await asyncio.to_thread(done.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield found
+    finally:
+        done.set()
+        thread.join()
+
+
+def endless(when_begun: Callable[[], object] = lambda: None) -> Writes:
+    """A script that never ends."""
+
+    async def write(streams: Streams) -> None:
+        await streams.output("begun")
+        when_begun()
+        await asyncio.Event().wait()
+
+    return Writes(write)
+
+
+def test_a_job_from_beginning_to_end() -> None:
+    with hosts_beside("web01", "web02") as hosts:
+        job = sync.invoke_command(targets(hosts), "1; 2", **OPTIONS)
+        assert isinstance(job, sync.BlockingJob)
+        seen = sorted((record.computer_name, record.value) for record in job)
+        assert seen == [("web01", 1), ("web01", 2), ("web02", 1), ("web02", 2)]
+        assert job.wait(timeout=30)
+        assert job.state.name == "Completed"
+        assert [end.outcome.reason for end in job.outcomes] == ["Completed", "Completed"]
+        assert [(child.location, child.state.name, child.has_more_data) for child in job.child_jobs] == [
+            ("web01", "Completed", False),
+            ("web02", "Completed", False),
+        ]
+        assert "2 targets" in repr(job)
+        assert "web01" in repr(job.child_jobs[0])
+
+
+def test_stop_wait_receive_and_events() -> None:
+    begun = threading.Event()
+    with hosts_beside("web01", interpreter=endless(begun.set)) as hosts:
+        job = sync.invoke_command(targets(hosts), "x", **OPTIONS)
+        assert begun.wait(30)
+        assert not job.wait(0)
+        assert next(iter(job.stream())).value == "begun"
+        assert job.receive(keep=True)[0].value == "begun"
+        job.stop()
+        assert job.state.name == "Stopped"
+        assert [type(item).__name__ for item in job.events()] == ["ReceivedRecord", "ChildEnd"]
+        assert hosts["web01"].counters.shells == 0
+
+
+def test_it_works_where_a_loop_runs_already() -> None:
+    """As in a notebook: the cell is called from a running loop."""
+
+    async def cell() -> list[Any]:
+        with hosts_beside("web01") as hosts:
+            return [record.value for record in sync.invoke_command(targets(hosts), "'cell'", **OPTIONS)]
+
+    assert asyncio.run(cell()) == ["cell"]
+
+
+def test_many_threads_share_it() -> None:
+    seen: list[Any] = []
+    with hosts_beside("web01", "web02") as hosts:
+
+        def work(number: int) -> None:
+            job = sync.invoke_command(targets(hosts), "param($n) $n", argument_list=[number], **OPTIONS)
+            seen.extend(record.value for record in job)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    assert sorted(seen) == sorted([*range(8), *range(8)])
+    assert [thread.name for thread in threading.enumerate()].count("remotejobs") == 1
+
+
+def test_errors_are_raised_where_the_call_was_made() -> None:
+    with pytest.raises(TargetError, match="No target"):
+        sync.invoke_command([], "1")
+    with pytest.raises(ConfigurationError, match="needs a credential"):
+        sync.invoke_command("web01", "1")
+    with pytest.raises(UsageError, match="SessionOption has no"):
+        sync.session_option(nonsense=1)
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        sync.invoke_command("web01", "1", nonsense=1)  # type: ignore[call-arg]
+    with hosts_beside("web01") as hosts:
+        job = sync.invoke_command(targets(hosts), "1", **OPTIONS)
+        with pytest.raises(AttributeError, match="nonsense"):
+            _ = job.nonsense
+        assert not hasattr(job, "_repr_html_")
+        assert job.wait()
+
+
+def interrupted(work: Callable[[], object]) -> None:
+    """`work` ends by the ^C that something raises meanwhile."""
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
+
+def test_ctrl_c_ends_the_wait_and_not_the_job() -> None:
+    with hosts_beside("web01", interpreter=endless(_thread.interrupt_main)) as hosts:
+        job = sync.invoke_command(targets(hosts), "x", **OPTIONS)
+        interrupted(job.wait)
+        assert job.state.name == "Running"
+        job.stop()
+        assert (job.state.name, hosts["web01"].counters.shells) == ("Stopped", 0)
+
+
+def test_ctrl_c_ends_an_iteration_and_another_can_follow() -> None:
+    with hosts_beside("web01", interpreter=endless(_thread.interrupt_main)) as hosts:
+        job = sync.invoke_command(targets(hosts), "x", **OPTIONS)
+        interrupted(lambda: list(job))
+        job.stop()
+        assert [record.value for record in job] in (["begun"], [])
+        assert job.state.name == "Stopped"
+
+
+def test_ctrl_c_while_a_job_is_made_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[RemoteJob] = []
+    whole = api.start
+
+    async def start(*args: Any) -> RemoteJob:
+        made.append(await whole(*args))
+        _thread.interrupt_main()  # before the caller can have the job
+        return made[0]
+
+    monkeypatch.setattr(api, "start", start)
+    with hosts_beside("web01", interpreter=endless()) as hosts:
+        interrupted(lambda: (sync.invoke_command(targets(hosts), "x", **OPTIONS), threading.Event().wait(30)))
+        assert sync.BlockingJob(made[0]).wait(30)
+        assert (made[0].state.name, hosts["web01"].counters.shells) == ("Stopped", 0)
+
+
+def test_a_callback_that_waits_for_its_own_job_is_told() -> None:
+    with hosts_beside("web01") as hosts:
+        job = sync.invoke_command(targets(hosts), "1", **OPTIONS)
+        with pytest.raises(UsageError, match="callback"):
+            list(job.events(lambda: print(job.state)))
+        job.wait()
+
+
+def test_unreachable_is_an_outcome_and_no_error() -> None:
+    with hosts_beside("web01") as hosts:
+        port = hosts["web01"].http_port
+    job = sync.invoke_command([Target("web01", address="127.0.0.1", port=port)], "1", **OPTIONS)
+    assert list(job) == []
+    assert [end.outcome.reason for end in job.outcomes] == ["Unreachable"]
+
+
+def test_the_facade_says_all_that_a_job_has() -> None:
+    """What type checkers are told is what there is, with the same words."""
+    names = {name for name in dir(RemoteJob) if not name.startswith("_")} | {"id", "child_jobs"}
+    told = {name for name in (*dir(sync.BlockingJob), *sync.BlockingJob.__annotations__) if not name.startswith("_")}
+    assert told == names
+    hints = get_type_hints(sync.BlockingJob)
+    for name, member in inspect.getmembers(RemoteJob, lambda found: isinstance(found, property)):
+        assert hints[name] == get_type_hints(member.fget)["return"]
+    assert sync.invoke_command.__doc__ == api.invoke_command.__doc__
+    assert sync.BlockingJob.wait.__doc__ == RemoteJob.wait.__doc__
