@@ -112,8 +112,8 @@ def _credential(spec: JobSpec, target: Target, credentials: Mapping[str, Credent
     if found is None:
         who = f"the credential {name!r}" if name else "a credential"
         raise ConfigurationError(
-            f"[{target.name}] needs {who}: give -Credential USER with -PasswordFile FILE, REMOTEJOBS_PASSWORD or a "
-            "terminal to ask on.",
+            f"[{target.name}] needs {who}, and none was given. On the command line: -Credential USER, with "
+            "-PasswordFile FILE, REMOTEJOBS_PASSWORD or a terminal to ask on.",
             error_id="CredentialMissing",
         )
     return found

@@ -419,30 +419,32 @@ def test_origin() -> None:
 # -- stop ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", ["stall@Create", "stall@Receive", "stall@Command", ""])
+@pytest.mark.parametrize("fault", ["stall@Create", "stall@Receive", "stall@Command", "stall@Receive#3", ""])
 def test_stop_in_every_phase(fault: str) -> None:
     """Stopped while it is being opened, started, run; the one behind it in the queue never begins."""
 
     async def main() -> None:
+        began = asyncio.Event()
+
         async def endless(streams: Streams) -> None:
             await streams.output("begun")
+            began.set()
             await asyncio.Event().wait()
 
         async with started({"web01": fault, "web02": ""}, interpreter=Writes(endless)) as hosts:
-            option = dataclasses.replace(OPTION, cancel_timeout=0.2)
+            option = dataclasses.replace(OPTION, cancel_timeout=0.1)
             job = await start(targets(hosts), throttle_limit=1, session_option=option)
-            host = hosts["web01"].counters
-            what = fault.partition("@")[2]
-            while not (job.receive(keep=True) if not what else host.connections):
-                await asyncio.wait_for(asyncio.sleep(0), 1)
+            runs = fault in ("stall@Receive#3", "")
+            while not (began.is_set() if runs else hosts["web01"].counters.connections):
+                await asyncio.sleep(0)
             await job.stop()
-            reasons = [end.outcome.reason.value for end in job.outcomes]
             assert job.state.name == "Stopped"
-            assert reasons[1] == "NotStarted"
-            assert reasons[0] in ("Stopped", "NotStarted")
+            ends = [(end.outcome.reason.value, end.outcome.error_id) for end in job.outcomes]
+            assert ends == [("Stopped", ""), ("NotStarted", "")]
+            assert hosts["web01"].counters.commands == int(runs)
             assert hosts["web02"].counters.connections == 0
             await job.stop()
-            assert [end.outcome.reason.value for end in job.outcomes] == reasons
+            assert [(end.outcome.reason.value, end.outcome.error_id) for end in job.outcomes] == ends
 
     asyncio.run(asyncio.wait_for(main(), 60))
 

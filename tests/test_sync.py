@@ -5,6 +5,8 @@ from __future__ import annotations
 import _thread
 import asyncio
 import inspect
+import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -133,25 +135,48 @@ def test_errors_are_raised_where_the_call_was_made() -> None:
         assert job.wait()
 
 
-def interrupted(work: Callable[[], object]) -> None:
-    """`work` ends by the ^C that something raises meanwhile."""
-    with pytest.raises(KeyboardInterrupt):
-        work()
+def press_ctrl_c() -> None:
+    """As the user would: Python's main thread gets it."""
+    if sys.platform == "win32":
+        _thread.interrupt_main()
+    else:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+class Interrupting:
+    """An endless script that presses ^C once the main thread is about to wait."""
+
+    def __init__(self) -> None:
+        self.armed = threading.Event()
+
+    async def __call__(self, streams: Streams) -> None:
+        await streams.output("begun")
+        await asyncio.to_thread(self.armed.wait)
+        press_ctrl_c()
+        await asyncio.Event().wait()
+
+    def during(self, work: Callable[[], object]) -> None:
+        """Do `work`, which ^C ends."""
+        with pytest.raises(KeyboardInterrupt):
+            self.armed.set()
+            work()
 
 
 def test_ctrl_c_ends_the_wait_and_not_the_job() -> None:
-    with hosts_beside("web01", interpreter=endless(_thread.interrupt_main)) as hosts:
+    script = Interrupting()
+    with hosts_beside("web01", interpreter=Writes(script)) as hosts:
         job = sync.invoke_command(targets(hosts), "x", **OPTIONS)
-        interrupted(job.wait)
+        script.during(job.wait)
         assert job.state.name == "Running"
         job.stop()
         assert (job.state.name, hosts["web01"].counters.shells) == ("Stopped", 0)
 
 
 def test_ctrl_c_ends_an_iteration_and_another_can_follow() -> None:
-    with hosts_beside("web01", interpreter=endless(_thread.interrupt_main)) as hosts:
+    script = Interrupting()
+    with hosts_beside("web01", interpreter=Writes(script)) as hosts:
         job = sync.invoke_command(targets(hosts), "x", **OPTIONS)
-        interrupted(lambda: list(job))
+        script.during(lambda: list(job))
         job.stop()
         assert [record.value for record in job] in (["begun"], [])
         assert job.state.name == "Stopped"
@@ -163,12 +188,13 @@ def test_ctrl_c_while_a_job_is_made_leaves_none_behind(monkeypatch: pytest.Monke
 
     async def start(*args: Any) -> RemoteJob:
         made.append(await whole(*args))
-        _thread.interrupt_main()  # before the caller can have the job
+        press_ctrl_c()  # before the caller can have the job
         return made[0]
 
     monkeypatch.setattr(api, "start", start)
     with hosts_beside("web01", interpreter=endless()) as hosts:
-        interrupted(lambda: (sync.invoke_command(targets(hosts), "x", **OPTIONS), threading.Event().wait(30)))
+        with pytest.raises(KeyboardInterrupt):
+            sync.invoke_command(targets(hosts), "x", **OPTIONS)
         assert sync.BlockingJob(made[0]).wait(30)
         assert (made[0].state.name, hosts["web01"].counters.shells) == ("Stopped", 0)
 

@@ -146,6 +146,7 @@ class MemoryStore:
         """Note that the parent itself was stopped."""
         job = self._of(job_id)
         job.row.stop_requested = True
+        _wake(job.writers)
         job.touch()
 
     def _of(self, job_id: int) -> _Job:
@@ -190,7 +191,8 @@ class MemoryLedger:
         job.last = last
         job.bytes += size
         job.touch()
-        while job.bytes >= self._store.unread_bytes:
+        # A job that is being stopped need not be read first: its hosts end, and what they still say is bounded.
+        while job.bytes >= self._store.unread_bytes and not job.row.stop_requested:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             job.writers.append(turn)
             job.touch()  # readers see that it is held

@@ -165,3 +165,16 @@ def test_an_end_is_told_once(store: JobStore) -> None:
         assert [e async for e in job.events()] == []
 
     run(store, body)
+
+
+def test_a_stop_lets_a_held_writer_go(store: JobStore) -> None:
+    async def body(row: JobRow) -> None:
+        writer = asyncio.create_task(store.ledger(row.id, 0).append([record(1, b"x" * 200)]))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not writer.done()
+        store.stop_requested(row.id)
+        await writer
+        assert not store.held(row.id)
+
+    run(store, body)

@@ -356,7 +356,8 @@ def test_a_failure_that_cannot_be_read_is_still_one() -> None:
 
 
 def test_origin_is_ours_whatever_the_host_says() -> None:
-    script = "[pscustomobject]@{ PSComputerName = 'dc01'; RunspaceId = 'mine'; pscomputername2 = 1 }"
+    forged = "PSComputerName = 'dc01'; RunspaceId = 'mine'; PSShowComputerName = 'no'"
+    script = f"[pscustomobject]@{{ {forged}; pscomputername2 = 1 }}"
     result = on_host(script)
     (record,) = result.records
     assert record.value.PSComputerName == "web01"

@@ -56,9 +56,11 @@ def test_origin_is_ours_and_comes_last() -> None:
         ("RunspaceId", _ID),
         ("PSShowComputerName", True),
     ]
-    kept = PSObject(extended={"PSShowComputerName": False})
-    kept.set_origin("web01", _ID, show=True)
-    assert kept.PSShowComputerName is False
+    forged = PSObject(extended={"psshowcomputername": False}, adapted={"PSComputerName": "theirs"})
+    forged.set_origin("web01", _ID, show=True)
+    assert forged.PSShowComputerName is True
+    assert forged.PSComputerName == "web01"
+    assert [name.lower() for name in forged.properties].count("pscomputername") == 1
 
 
 def test_equality_copies_and_repr() -> None:

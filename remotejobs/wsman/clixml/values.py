@@ -260,13 +260,12 @@ class PSObject:
         Args:
             computer_name: PSComputerName, the target as the user named it.
             runspace_id: RunspaceId.
-            show: PSShowComputerName, added only where the object has none.
+            show: PSShowComputerName. PowerShell leaves one that the host sent as it is; we do not.
         """
-        ours = ("pscomputername", "runspaceid")
-        kept = {name: value for name, value in self.extended.items() if name.lower() not in ours}
-        self.extended = {**kept, "PSComputerName": computer_name, "RunspaceId": runspace_id}
-        if "PSShowComputerName" not in self:
-            self.extended["PSShowComputerName"] = show
+        ours = {"PSComputerName": computer_name, "RunspaceId": runspace_id, "PSShowComputerName": show}
+        names = {name.lower() for name in ours}
+        kept = {name: value for name, value in self.extended.items() if name.lower() not in names}
+        self.extended = {**kept, **ours}
 
     def __getitem__(self, key: str | int | slice) -> Any:
         if not isinstance(key, str):
