@@ -204,7 +204,7 @@ def rows(quick: bool) -> Iterator[Budget]:
     yield from start_up()
     yield from (Budget(*row) for row in micro.rows())
     title = "CPU per host, {}, {}".format
-    yield from compare(title("http", "1 object"), 15, 1, counts, 100 if quick else 300, "http")
+    yield from compare(title("http", "1 object"), 15, 1, counts, 100 if quick else 1000, "http")
     yield from compare(title("https", "1 object"), None, 1, counts[:2], 100, "https")
     yield from compare(title("http", "200 objects stored"), 50, 200, counts[:2], 20 if quick else 50, "http")
     yield winrm(100)
