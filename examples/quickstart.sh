@@ -9,7 +9,7 @@ if [ ! -x "$venv/bin/python" ]; then
     "${PYTHON:-python3}" -m venv "$venv"
 fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable .
-remotejob=$PWD/$venv/bin/remotejob
+remotejob=$(cd "$venv/bin" && pwd)/remotejob
 
 work=$(mktemp -d)
 cd "$work"

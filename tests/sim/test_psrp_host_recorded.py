@@ -57,13 +57,17 @@ def native_requests(name: str) -> list[tuple[str, str, bytes]]:
     return found
 
 
+def of_one_pool(name: str) -> bool:
+    """Something was run, in one pool: the others need several hosts."""
+    actions = [action for action, *_ in native_requests(name)]
+    return actions.count("Create") == 1 and "Command" in actions
+
+
 @needs_recordings
-@pytest.mark.parametrize("name", [path.stem for path in NATIVE])
+@pytest.mark.parametrize("name", [path.stem for path in NATIVE if of_one_pool(path.stem)])
 @in_loop
 async def test_powershells_own_client_is_understood(name: str) -> None:
     requests = native_requests(name)
-    if [action for action, *_ in requests].count("Create") != 1 or "Command" not in [action for action, *_ in requests]:
-        pytest.skip("several pools in one file, or nothing run")
     sink = Sink()
     shell = PsrpHost(Dialect(), HostInfo("WEB01"), sink)
     for action, command, data in requests:

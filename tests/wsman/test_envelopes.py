@@ -198,6 +198,12 @@ def recorded(folder: str, pattern: str) -> list[Path]:
     return sorted((RECORDINGS / folder).glob(pattern)) if RECORDINGS else []
 
 
+def soap_answers() -> list[Path]:
+    """OMI's answers but the few without SOAP in them: refused logons and empty bodies."""
+    heads = {path: path.read_bytes().partition(b"\r\n\r\n")[0] for path in recorded("omi", "*-resp.txt")}
+    return [path for path, head in heads.items() if head.startswith(b"HTTP/1.1 200") or b"soap+xml" in head]
+
+
 def conversations(path: Path) -> list[dict[str, Any]]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     messages: list[dict[str, Any]] = yaml.load(path.read_text(), loader)["messages"]
@@ -226,11 +232,9 @@ def test_answers_of_real_windows_are_read(path: Path) -> None:
 
 
 @needs_recordings
-@pytest.mark.parametrize("path", recorded("omi", "*-resp.txt"), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", soap_answers(), ids=lambda p: p.stem)
 def test_answers_of_omi_are_read_or_refused_in_words(path: Path) -> None:
-    head, _, body = path.read_bytes().partition(b"\r\n\r\n")
-    if not head.startswith(b"HTTP/1.1 200") and b"soap+xml" not in head:
-        pytest.skip("no SOAP in this answer")
+    body = path.read_bytes().partition(b"\r\n\r\n")[2]
     request = path.with_name(path.name.replace("-resp.txt", "-req.xml"))
     found = re.search(rb"MessageID[^>]*>\s*([^<\s]+)", request.read_bytes())
     try:
