@@ -145,7 +145,7 @@ def _run_loop(work: Coroutine[Any, Any, int]) -> int:
         import uvloop
     except ImportError:
         return asyncio.run(work)
-    return uvloop.run(work)
+    return int(uvloop.run(work))
 
 
 def _targets(values: Mapping[str, Any]) -> Resolved:
