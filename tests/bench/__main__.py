@@ -3,7 +3,7 @@
     python -m tests.bench [--quick]
 
 Client CPU only: the simulated hosts run in processes of their own and answer from canned bytes. Every client runs in a
-fresh process; what it imports is not counted. Times of a shared machine are noise: read the ratios.
+fresh process; what it imports is not counted. In brackets: wall time, and by how much the process grew. Times of a shared machine are noise: read the ratios.
 """
 
 from __future__ import annotations
@@ -101,22 +101,38 @@ def compare(
     with hosts(objects, tls=scheme == "https") as (address, ca):
         options: dict[str, Any] = {"scheme": scheme, "ca": ca if scheme == "https" else None, "slots": PEER_THREADS}
         for count in counts:
-            ours, theirs = [], []
             peers = min(count, most_peers)
-            for _ in range(5 if count <= 100 else 3):  # in turn, so that both meet the same weather
-                theirs.append(milliseconds(client("pypsrp", peers, address, **options), peers))
-                ours.append(milliseconds(client("remotejobs", count, address, **options), count))
-            mine, peer = statistics.median(ours), statistics.median(theirs)
-            yield Budget(f"{title}, {count:,} hosts", f"{mine:.2f} ms", f"pypsrp {peer:.1f} ms", peer / mine, limit)
+            times = 5 if count <= 100 else 3 if count <= 1000 else 1
+            pairs = [  # in turn, so that both meet the same weather
+                (client("remotejobs", count, address, **options), client("pypsrp", peers, address, **options))
+                for _ in range(times)
+            ]
+            ours = statistics.median(milliseconds(mine, count) for mine, _ in pairs)
+            theirs = statistics.median(milliseconds(peer, peers) for _, peer in pairs)
+            mine, peer = pairs[-1]
+            yield Budget(
+                f"{title}, {count:,} hosts" + (f" (pypsrp {peers:,})" if peers != count else ""),
+                f"{ours:.2f} ms ({rest(mine)})",
+                f"pypsrp {theirs:.1f} ms ({rest(peer)})",
+                theirs / ours,
+                limit,
+            )
+
+
+def rest(result: dict[str, Any]) -> str:
+    """Wall time and how much the process grew."""
+    return f"{result['wall']:.1f} s, {result['memory'] / 2**20:.0f} MB"
 
 
 def winrm(count: int) -> Budget:
     """The CPU of pywinrm for one `echo` in a cmd shell beside ours for one object: as many posts."""
     with simulated() as address, hosts(1) as (canned, _):
-        peer = milliseconds(client("pywinrm", count, address, slots=PEER_THREADS), count)
-        ours = milliseconds(client("remotejobs", count, canned, slots=PEER_THREADS), count)
-    what = f"CPU per host, http, one `echo`, {count} hosts"
-    return Budget(what, f"{ours:.2f} ms", f"pywinrm {peer:.1f} ms", peer / ours, None)
+        peer = client("pywinrm", count, address, slots=PEER_THREADS)
+        ours = client("remotejobs", count, canned, slots=PEER_THREADS)
+    cost, peer_cost = milliseconds(ours, count), milliseconds(peer, count)
+    what = f"CPU per host, http, one `echo`, {count:,} hosts"
+    mine, theirs = f"{cost:.2f} ms ({rest(ours)})", f"pywinrm {peer_cost:.1f} ms ({rest(peer)})"
+    return Budget(what, mine, theirs, peer_cost / cost, None)
 
 
 @contextlib.contextmanager
@@ -204,10 +220,11 @@ def rows(quick: bool) -> Iterator[Budget]:
     yield from start_up()
     yield from (Budget(*row) for row in micro.rows())
     title = "CPU per host, {}, {}".format
-    yield from compare(title("http", "1 object"), 15, 1, counts, 100 if quick else 1000, "http")
-    yield from compare(title("https", "1 object"), None, 1, counts[:2], 100, "https")
+    yield from compare(title("http", "1 object"), 15, 1, counts, 100 if quick else 5000, "http")
+    yield from compare(title("https", "1 object"), None, 1, counts, 100 if quick else 1000, "https")
     yield from compare(title("http", "200 objects stored"), 50, 200, counts[:2], 20 if quick else 50, "http")
     yield winrm(100)
+    yield winrm(1000)
     yield wall(1000, 256, 0.2)
     yield wall(1000, 256, 0.2, posts=4)
     yield memory(2000 if quick else 5000, "http", 25)
