@@ -3,7 +3,8 @@
     python -m tests.bench [--quick]
 
 Client CPU only: the simulated hosts run in processes of their own and answer from canned bytes. Every client runs in a
-fresh process; what it imports is not counted. In brackets: wall time, and by how much the process grew. Times of a shared machine are noise: read the ratios.
+fresh process; what it imports is not counted. In brackets: wall time, and by how much the process grew. Times of a
+shared machine are noise: read the ratios.
 """
 
 from __future__ import annotations
