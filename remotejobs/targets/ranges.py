@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, product
+from itertools import chain, islice, product
 from math import prod
 from typing import NamedTuple
 
@@ -105,7 +105,15 @@ def fold(names: Iterable[str]) -> str:
             layers.append([])
         layers[seen[key]].append(name)
         seen[key] += 1
-    return ",".join(item for layer in layers for item in _fold_distinct(layer))
+    return ",".join(_shorter(item) for layer in layers for item in _fold_distinct(layer))
+
+
+def _shorter(item: str) -> str:
+    """Two names with one letter before the number take less room apart than in brackets."""
+    if item[1:2] != "[":
+        return item
+    names = list(islice(expand(item), 3))
+    return min(item, ",".join(names), key=len) if len(names) == 2 else item
 
 
 def _parse(item: str) -> list[_Axis]:

@@ -125,3 +125,10 @@ def test_split_list_leaves_brackets_alone() -> None:
 def test_split_list_refuses_more_items_than_there_may_be_names() -> None:
     with pytest.raises(TargetError, match=f"{MAX_NAMES:,} names"):
         split_list("w" + ",w" * MAX_NAMES)
+
+
+def test_two_short_names_stay_apart_where_brackets_are_longer() -> None:
+    assert fold(["hweb", "h0", "h1"]) == "h0,h1,hweb"
+    assert fold(["h00", "h01"]) == "h00,h01"
+    assert fold(["hx0", "hx1"]) == "hx[0-1]"
+    assert fold(["h0", "h1", "h2"]) == "h[0-2]"
