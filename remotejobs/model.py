@@ -162,7 +162,6 @@ class Limits:
     header_bytes: int = 64 * 1024
     header_count: int = 100
     body_bytes: int = 8 * 1024 * 1024
-    xml_depth: int = 512
     records: int | None = None
 
 

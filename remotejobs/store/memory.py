@@ -95,15 +95,6 @@ class MemoryStore:
         """
         return self._of(job_id).row
 
-    def jobs(self) -> list[JobRow]:
-        """All jobs, oldest first."""
-        return [job.row for job in self._jobs.values()]
-
-    def remove(self, job_id: int) -> None:
-        """Forget a job."""
-        self._of(job_id)
-        del self._jobs[job_id]
-
     def read(self, job_id: int, after: int, limit: int) -> list[Arrival]:
         """Return records after arrival number `after`, at most `limit`."""
         arrivals = self._of(job_id).arrivals

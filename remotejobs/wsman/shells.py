@@ -22,7 +22,6 @@ _DONE = f"{SHELL}/CommandState/Done"
 
 # The misspelling is the real constant, in PowerShell's client and server alike; anything else closes the command.
 STOP = "powershell/signal/crtl_c"
-TERMINATE = f"{SHELL}/signal/terminate"
 
 
 class Received(NamedTuple):
@@ -107,7 +106,7 @@ class PowerShellShell:
         return self._requests.request(f"{SHELL}/Send", body, selectors=self._selectors)
 
     def signal(self, command_id: str, code: str) -> Request:
-        """Signal a pipeline (STOP, TERMINATE)."""
+        """Signal a pipeline (STOP)."""
         body = f'<rsp:Signal CommandId="{escape(command_id)}"><rsp:Code>{code}</rsp:Code></rsp:Signal>'
         return self._requests.request(f"{SHELL}/Signal", body, selectors=self._selectors)
 
