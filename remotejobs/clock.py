@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 
 class SystemClock:
     """The computer's clock behind the Clock port, for one event loop.
 
-    Nearly no timeout ever fires, and thousands begin each second. So those that end within the same short span share
-    one timer of the loop: a timeout comes late by up to a twentieth of its length, a quarter of a second at most.
+    Nearly no timeout ever fires, and thousands begin each second. So those that end within the same quarter of a second
+    share one timer of the loop, and a timeout comes late by up to that (a sixtieth of a second where it is under five).
     """
 
     def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._due: dict[float, set[_Timeout]] = {}
 
     def monotonic(self) -> float:
@@ -33,59 +32,75 @@ class SystemClock:
         """Wait."""
         await asyncio.sleep(seconds)
 
-    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[Any]:
+    def timeout(self, seconds: float | None) -> AbstractContextManager[Any]:
         """Cancel the body after `seconds`, then raise TimeoutError; None never does."""
         return _Timeout(self, seconds)
 
-    def _enter(self, timeout: _Timeout, loop: asyncio.AbstractEventLoop, seconds: float) -> set[_Timeout]:
-        # A power of two, so that spans of different length share their ends.
-        span = 2.0 ** math.floor(math.log2(min(max(seconds / 20, 0.001), 0.25)))
-        when = (math.floor((loop.time() + seconds) / span) + 1) * span
+    def begin(self, timeout: _Timeout, seconds: float) -> None:
+        """A timeout begins."""
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        parts = 4 if seconds >= 5 else 64
+        when = timeout.when = (int((loop.time() + seconds) * parts) + 1) / parts
         together = self._due.get(when)
         if together is None:
             together = self._due[when] = set()
             loop.call_at(when, self._fire, when)
         together.add(timeout)
-        return together
+
+    def end(self, timeout: _Timeout) -> None:
+        """Its body is over."""
+        together = self._due.get(timeout.when)
+        if together is not None:
+            together.discard(timeout)
 
     def _fire(self, when: float) -> None:
         for timeout in self._due.pop(when):
             timeout.fire()
 
 
+class _Clock(Protocol):
+    def begin(self, timeout: _Timeout, seconds: float) -> None: ...
+
+    def end(self, timeout: _Timeout) -> None: ...
+
+
 class _Timeout:
     """The lean half of asyncio.timeout: it begins, it may fire, it ends."""
 
-    __slots__ = ("_cancelling", "_clock", "_fired", "_seconds", "_task", "_together")
+    __slots__ = ("_cancelling", "_clock", "_fired", "_live", "_seconds", "_task", "when")
 
-    def __init__(self, clock: SystemClock, seconds: float | None) -> None:
+    def __init__(self, clock: _Clock, seconds: float | None) -> None:
         self._clock = clock
         self._seconds = seconds
-        self._together: set[_Timeout] | None = None
-        self._fired = False
+        self._fired = self._live = False
+        self.when: Any = None  # the clock's own note
 
-    async def __aenter__(self) -> None:
+    def __enter__(self) -> None:
         if self._seconds is not None:
-            loop = asyncio.get_running_loop()
-            task = asyncio.current_task(loop)
+            task = asyncio.current_task()
             assert task is not None
             self._task = task
             self._cancelling = task.cancelling()
-            self._together = self._clock._enter(self, loop, self._seconds)  # noqa: SLF001 - its other half
+            self._live = True
+            self._clock.begin(self, self._seconds)
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._together is None:
+        if not self._live:
             return
-        self._together.discard(self)
+        self._live = False
+        self._clock.end(self)
         if self._fired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     def fire(self) -> None:
-        """Cancel the body."""
-        self._fired = True
-        self._task.cancel()
+        """Cancel the body, if it is not over."""
+        if self._live:
+            self._fired = True
+            self._task.cancel()
 
 
 class ManualClock:
@@ -114,19 +129,18 @@ class ManualClock:
             return
         await self._timer(seconds)
 
-    @asynccontextmanager
-    async def timeout(self, seconds: float | None) -> AsyncIterator[None]:
+    def timeout(self, seconds: float | None) -> AbstractContextManager[Any]:
         """Cancel the body when the test has advanced the clock by `seconds`, then raise TimeoutError."""
-        if seconds is None:
-            yield
-            return
-        async with asyncio.timeout(None) as scope:
-            timer = self._timer(seconds)
-            timer.add_done_callback(lambda t: None if t.cancelled() else scope.reschedule(0))
-            try:
-                yield
-            finally:
-                timer.cancel()
+        return _Timeout(self, seconds)
+
+    def begin(self, timeout: _Timeout, seconds: float) -> None:
+        """A timeout begins."""
+        timer = timeout.when = self._timer(seconds)
+        timer.add_done_callback(lambda timer: None if timer.cancelled() else timeout.fire())
+
+    def end(self, timeout: _Timeout) -> None:
+        """Its body is over."""
+        timeout.when.cancel()
 
     async def until_waiting(self, seconds: float) -> None:
         """Return when something waits for at least `seconds` from now."""

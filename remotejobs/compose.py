@@ -22,7 +22,7 @@ from remotejobs.ports import ChildTask, Clock, JobStore, Transport
 from remotejobs.session.prepared import prepare
 from remotejobs.session.runner import PsrpRunner
 from remotejobs.store.memory import MemoryStore
-from remotejobs.transport.http import HttpTransport
+from remotejobs.transport.http import HttpTransport, shared_block
 from remotejobs.transport.names import Names
 from remotejobs.transport.tls import client_context
 
@@ -96,12 +96,12 @@ def _connector(spec: JobSpec, credentials: Mapping[str, Credential]) -> Callable
         tokens.context(mechanism, _credential(spec, target, credentials))
         encrypted = encrypted or endpoint.ssl
     tls = client_context(spec.session_option) if encrypted else None
-    names, limits = Names(), spec.limits
+    names, limits, block = Names(), spec.limits, shared_block()
 
     def connect(target: Target) -> Transport:
         endpoint = spec.endpoint(target)
         context = tokens.context(target.authentication or spec.authentication, _credential(spec, target, credentials))
-        return HttpTransport(endpoint, context, tls=tls if endpoint.ssl else None, names=names, limits=limits)
+        return HttpTransport(endpoint, context, tls=tls, names=names, limits=limits, block=block)
 
     return connect
 

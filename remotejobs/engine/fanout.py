@@ -161,7 +161,7 @@ class Fanout:
                     continue
                 if self._due is not None and self._clock.monotonic() >= self._due:
                     break
-                for _ in range(min(self._slots.free, len(left))):
+                for _ in range(min(self._slots.free, len(left), 8)):
                     group.create_task(self._child(left.popleft()))
                 await asyncio.sleep(0)  # each takes its slot in its first step
             for child in left:

@@ -240,7 +240,7 @@ class RemoteJob:
             JobError: It cannot end: too much output lies unread. Read it with `stream` or `receive`.
         """
         try:
-            async with self._clock.timeout(seconds_of(timeout)):
+            with self._clock.timeout(seconds_of(timeout)):
                 while not self.state.persistent:
                     version = self._store.version(self.id)
                     if self._store.held(self.id):

@@ -124,7 +124,7 @@ class Conversation:
     async def close(self) -> None:
         """Delete the shell if there may be one, drop the connection. Bounded by the cleanup clock; never raises."""
         try:
-            async with self._clock.timeout(self._job.spec.clocks.cleanup):
+            with self._clock.timeout(self._job.spec.clocks.cleanup):
                 if self._shell_may_exist:
                     await self._delete()
         except (RemoteJobsError, TimeoutError):
@@ -346,9 +346,10 @@ class Conversation:
         due = self._clock.monotonic() + limit
         second = self._job.connect(self._target)
         try:
-            async with self._clock.timeout(limit), self._job.spare:
-                await second.open()
-                await ask(second, self._shell.signal(self._command_id, shells.STOP))
+            with self._clock.timeout(limit):
+                async with self._job.spare:
+                    await second.open()
+                    await ask(second, self._shell.signal(self._command_id, shells.STOP))
         except (RemoteJobsError, TimeoutError):
             pass  # the end of the time, or the shell's deletion, stops it too
         finally:
@@ -429,7 +430,7 @@ class Conversation:
         if left is None:
             return await work
         try:
-            async with self._clock.timeout(max(left, 0.0)):
+            with self._clock.timeout(max(left, 0.0)):
                 return await work
         except TimeoutError:
             raise timed_out(clock, self._job.spec.clocks) from None

@@ -110,7 +110,8 @@ class AnswerReader:
     def _reply(self) -> Reply:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []
-        return Reply(self._status, body, self._content_type, split_challenges(self._challenges), self._server)
+        challenges = split_challenges(self._challenges) if self._challenges else ()
+        return Reply(self._status, body, self._content_type, challenges, self._server)
 
     # what httptools calls; an exception from here would lose its type on the way
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Generator, Sequence
-from typing import cast
+from collections.abc import Coroutine, Generator, Sequence
+from typing import Any, cast
 
 from remotejobs.errors import ProtocolError, RemoteJobsError, UnreachableError
 from remotejobs.model import Endpoint, Limits
@@ -17,6 +17,7 @@ from remotejobs.ports import AuthContext, Lost, NotSent, Reply
 from remotejobs.transport.answers import AnswerReader
 from remotejobs.transport.certificates import packed_address
 from remotejobs.transport.failures import cut_off, no_handshake, place_of, reset
+from remotejobs.transport.handoff import Handoff
 from remotejobs.transport.names import Names
 from remotejobs.transport.tcp import connect
 from remotejobs.transport.tls import ClientContext, TlsLayer
@@ -27,7 +28,6 @@ CONTENT_TYPE = "application/soap+xml;charset=UTF-8"
 # CredSSP, the longest, takes seven
 _MOST_STEPS = 16
 _BLOCK = 64 * 1024
-_NO_BYTES = bytearray()
 _LABEL = r"[^\x00-\x20\x7f/\\@?#%:.\[\]]{1,63}"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
 _PLAIN_PATH = re.compile(r"/[!-~]*")
@@ -42,17 +42,20 @@ class HttpTransport(asyncio.BufferedProtocol):
         tls: The job's context, for https only.
         names: The job's look-ups.
         limits: What the host may send.
+        block: Where bytes go that come: shared by the connections of one loop that reads when it has asked for it.
+            None on a loop that asks beforehand (Windows' Proactor): then each connection has one of its own.
     """
 
     __slots__ = (
         "_answer",
         "_auth",
-        "_buffer",
+        "_block",
         "_context",
         "_ended",
         "_endpoint",
         "_head",
         "_limits",
+        "_loop",
         "_names",
         "_opener",
         "_place",
@@ -64,7 +67,14 @@ class HttpTransport(asyncio.BufferedProtocol):
     )
 
     def __init__(
-        self, endpoint: Endpoint, auth: AuthContext | None, *, tls: ClientContext | None, names: Names, limits: Limits
+        self,
+        endpoint: Endpoint,
+        auth: AuthContext | None,
+        *,
+        tls: ClientContext | None,
+        names: Names,
+        limits: Limits,
+        block: bytearray | None = None,
     ) -> None:
         if endpoint.ssl and tls is None:
             raise ValueError("an https endpoint needs a TLS context")
@@ -72,14 +82,14 @@ class HttpTransport(asyncio.BufferedProtocol):
         self._context = tls if endpoint.ssl else None
         self._place = place_of(endpoint)
         self._head = b""
-        self._buffer = _NO_BYTES
+        self._block = block or bytearray(_BLOCK)
         self._opener: asyncio.Task[object] | None = None
         self._wire: asyncio.Transport | None = None
         self._tls: TlsLayer | None = None
         self._reader = AnswerReader(limits, self._place)
         self._steps: Generator[str, Sequence[str], None] | None = None
         self._shaken: asyncio.Future[None] | None = None
-        self._answer: asyncio.Future[Reply | Lost] | None = None
+        self._answer: Handoff[Reply | Lost] | None = None
         self._ended: RemoteJobsError | None = None
 
     async def open(self) -> None:
@@ -109,7 +119,7 @@ class HttpTransport(asyncio.BufferedProtocol):
         except UnreachableError:
             self._names.forget(endpoint.host)
             raise
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         try:
             if self._context is not None:
                 self._tls = TlsLayer(self._context, name, self._place)
@@ -126,7 +136,7 @@ class HttpTransport(asyncio.BufferedProtocol):
             self.close()
             raise
 
-    async def post(self, body: bytes) -> Reply | NotSent | Lost:
+    def post(self, body: bytes) -> Coroutine[Any, Any, Reply | NotSent | Lost]:
         """Send one request, wait for its whole answer. Cancelling it drops the connection.
 
         NotSent where the connection had ended before: from the moment that the first byte was given to the system a
@@ -137,18 +147,8 @@ class HttpTransport(asyncio.BufferedProtocol):
         """
         if self._answer is not None:
             raise RuntimeError("one request at a time: this connection waits for an answer")
-        if self._steps is None:
-            exchange = self._exchange(self._head, body)
-            del body  # given to the system at once: nothing may hold it while the host takes its time
-            return await exchange
         steps, self._steps = self._steps, None
-        try:
-            return await self._authenticate(steps, body)
-        except RemoteJobsError:
-            self.close()
-            raise
-        finally:
-            steps.close()
+        return self._exchange(self._head, body) if steps is None else self._authenticate(steps, body)
 
     def close(self) -> None:
         """Drop the connection; further posts are NotSent. Never blocks, may be repeated."""
@@ -181,27 +181,33 @@ class HttpTransport(asyncio.BufferedProtocol):
 
     async def _authenticate(self, steps: Generator[str, Sequence[str], None], body: bytes) -> Reply | NotSent | Lost:
         """Send the request with one step after the other, until the host accepts or there is nothing more to say."""
-        value = next(steps)
-        for _ in range(_MOST_STEPS):
-            reply = await self._exchange(_with_authorization(self._head, value), body)
-            if not isinstance(reply, Reply):
-                return reply
-            try:
-                value = steps.send(reply.challenges)
-            except StopIteration:
-                return reply
-            if reply.status != 401:
-                return reply
-            if self.closed:
-                return NotSent(cut_off(self._place, "closed the connection in the middle of authentication"))
-        return reply
+        try:
+            value = next(steps)
+            for _ in range(_MOST_STEPS):
+                reply = await self._exchange(_with_authorization(self._head, value), body)
+                if not isinstance(reply, Reply):
+                    return reply
+                try:
+                    value = steps.send(reply.challenges)
+                except StopIteration:
+                    return reply
+                if reply.status != 401:
+                    return reply
+                if self.closed:
+                    return NotSent(cut_off(self._place, "closed the connection in the middle of authentication"))
+            return reply
+        except RemoteJobsError:
+            self.close()
+            raise
+        finally:
+            steps.close()
 
     async def _exchange(self, head: bytes, body: bytes) -> Reply | NotSent | Lost:
         wire = self._wire
         if wire is None or wire.is_closing():
             return NotSent(self._ended or cut_off(self._place, "is not connected"))
         self._reader.expect()
-        answer: asyncio.Future[Reply | Lost] = asyncio.get_running_loop().create_future()
+        answer: Handoff[Reply | Lost] = Handoff(self._loop)
         self._answer = answer
         request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
         try:
@@ -226,14 +232,13 @@ class HttpTransport(asyncio.BufferedProtocol):
             self._shake(self._tls, b"")
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio always says -1
-        """Where bytes go that come: made anew, so that a connection that waits holds none."""
+        """Where bytes go that come."""
         # not asyncio.Protocol, which asks the system for 256 KiB, and gives them back, for each block that comes
-        self._buffer = bytearray(_BLOCK)
-        return self._buffer
+        return self._block
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have come."""
-        data, self._buffer = memoryview(self._buffer)[:nbytes], _NO_BYTES
+        data = memoryview(self._block)[:nbytes]
         tls = self._tls
         if tls is None:
             self._take(data)
@@ -241,6 +246,8 @@ class HttpTransport(asyncio.BufferedProtocol):
             self._shake(tls, data)
         else:
             self._unseal(tls, data)
+        if self._answer is not None:
+            self._answer.wake()
 
     def eof_received(self) -> None:
         """The host closed its side; returning None closes ours."""
@@ -300,7 +307,7 @@ class HttpTransport(asyncio.BufferedProtocol):
             self._drop(error)
             return
         if reply is not None:
-            answer.set_result(reply)
+            answer.set(reply)
             if not self._reader.reusable:
                 self._drop(cut_off(self._place, "closed the connection after its last answer"))
 
@@ -315,7 +322,7 @@ class HttpTransport(asyncio.BufferedProtocol):
         else:
             reply = self._reader.end() if clean else None
             if reply is not None:
-                self._answer.set_result(reply)
+                self._answer.set(reply)
             where = "in the middle of its answer" if self._reader.begun else "without an answer"
             self._drop(cut_off(self._place, f"closed the connection {where}"))
 
@@ -324,8 +331,8 @@ class HttpTransport(asyncio.BufferedProtocol):
         if self._ended is not None:
             return
         self._ended = error
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(Lost(error))
+        if self._answer is not None:
+            self._answer.set(Lost(error))
         if self._shaken is not None and not self._shaken.done():
             self._shaken.set_exception(error)
         wire, tls = self._wire, self._tls
@@ -335,6 +342,14 @@ class HttpTransport(asyncio.BufferedProtocol):
             if tls is not None and not wire.is_closing():
                 wire.write(tls.end())
             wire.abort()
+        if self._answer is not None:
+            self._answer.wake()
+
+
+def shared_block() -> bytearray | None:
+    """The `block` for all connections of the running loop."""
+    proactor = getattr(asyncio, "ProactorEventLoop", None)
+    return None if proactor and isinstance(asyncio.get_running_loop(), proactor) else bytearray(_BLOCK)
 
 
 def _server_name(endpoint: Endpoint) -> str:

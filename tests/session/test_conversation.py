@@ -67,7 +67,7 @@ class Run:
             if turn:
                 await turn(self)
             while not task.done():
-                self.clock.advance(0.5)
+                self.clock.advance(0.1)
                 await asyncio.sleep(0)
             return await task
 
