@@ -45,6 +45,7 @@ NOT_IN = {"wsman": PURE, "auth": PURE, "targets": PURE, "states": PURE, "model":
 ROOMS = {
     "tenacity": {"engine"},
     "httptools": {"transport"},
+    "pybase64": {"wsman"},
     "spnego": {"auth", "sim"},
     "psrpcore": {"sim"},
     "lxml": {"wsman", "sim"},

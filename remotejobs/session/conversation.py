@@ -26,20 +26,22 @@ from remotejobs.errors import (
 )
 from remotejobs.model import Outcome, Record, Stream
 from remotejobs.ports import ChildLedger, ChildTask, Clock, Control, Phase, Reply
-from remotejobs.session.exchange import AnswerLostError, ask, read_reply
+from remotejobs.session.exchange import AnswerLostError, Reader, ask, read_reply
 from remotejobs.session.outcomes import ended_by, failure_of, timed_out
 from remotejobs.session.prepared import PreparedJob
 from remotejobs.states import EndReason
 from remotejobs.wsman import shells
-from remotejobs.wsman.envelopes import LARGE_ENVELOPE_SIZE, Element, Request
+from remotejobs.wsman.envelopes import LARGE_ENVELOPE_SIZE, Element, Request, read_answer
 from remotejobs.wsman.faults import Means, meaning
 from remotejobs.wsman.psrp.messages import PROTOCOL_VERSION
 from remotejobs.wsman.psrp.runspace import PipelineState, PoolState, RecordData, Runspace
+from remotejobs.wsman.received import read_received
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _GRACE = 30.0  # seconds past OperationTimeout after which an answer counts as lost
 _EMPTY_PAUSE = 0.5  # seconds between empty answers of a host that does not hold the request as it should
+_AT_ONCE = 1.0  # seconds; an empty answer that took longer was held
 
 
 class Conversation:
@@ -51,6 +53,7 @@ class Conversation:
         "_command_id",
         "_control",
         "_errors",
+        "_heard",
         "_job",
         "_ledger",
         "_losses",
@@ -84,6 +87,7 @@ class Conversation:
         self._transport = job.connect(child.target)
         self._stopper: asyncio.Task[None] | None = None
         self._seq = self._errors = self._bytes = self._losses = self._quiet = 0
+        self._heard = 0.0
         self._refused = self._shell_may_exist = False
         self.phase = Phase.CONNECT
 
@@ -146,6 +150,7 @@ class Conversation:
                 no_profile=self._option.no_machine_profile,
                 idle_timeout=self._option.idle_timeout,
             ),
+            read_answer,
         )
         del first
         self._shell_may_exist = True
@@ -165,7 +170,7 @@ class Conversation:
         limit = self._job.spec.clocks.open
         due = None if limit is None else self._clock.monotonic() + limit
         for packet in more:
-            await self._within(ask(self._transport, shell.send(packet, None)), "open", due)
+            await self._within(ask(self._transport, shell.send(packet, None), read_answer), "open", due)
         while runspace.pool_state != PoolState.Opened:
             await self._poll_pool(due)
         self._note("runspace opened, protocol %s", runspace.version)
@@ -175,18 +180,16 @@ class Conversation:
     async def _poll_pool(self, due: float | None) -> None:
         shell, runspace = self._shell, self._runspace
         try:
-            answer = await self._within(ask(self._transport, shell.receive(None)), "open", due)
+            received = await self._within(ask(self._transport, shell.receive(None), read_received), "open", due)
         except FaultError as fault:
             if meaning(fault).means is not Means.NOTHING_YET:
                 raise
-            await self._pause(1)
+            await self._pause()
             return
-        received = shells.read_received(answer)
-        for data in received.data:
-            runspace.feed_pool(data)
-        await self._pause(len(received.data))
+        runspace.feed_pool(received.data)
+        await self._pause(received.data)
         for reply in _taken(runspace.replies):
-            await self._within(ask(self._transport, shell.send(reply, None, "pr")), "open", due)
+            await self._within(ask(self._transport, shell.send(reply, None, "pr"), read_answer), "open", due)
         if runspace.closed or received.done:
             raise ProtocolError(
                 "The host could not open a runspace"
@@ -221,7 +224,7 @@ class Conversation:
             packet: The first bytes of CREATE_PIPELINE.
             alone: They are all of it.
         """
-        asking = self._answer(self._shell.command(self._command_id, packet))
+        asking = self._answer(self._shell.command(self._command_id, packet), read_answer)
         del packet
         try:
             return await asking
@@ -235,7 +238,7 @@ class Conversation:
             # Not a byte has left, so this is the first time that it is sent, not the second.
             await self._reconnect(error)
             (packet,) = self._runspace.starting(self._shell.payload_size)
-            return await self._answer(self._shell.command(self._command_id, packet))
+            return await self._answer(self._shell.command(self._command_id, packet), read_answer)
         except FaultError as fault:
             if meaning(fault).means is not Means.NOTHING_YET:
                 self._refused = True
@@ -245,7 +248,7 @@ class Conversation:
     async def _send(self, packet: bytes, stream: str = "stdin") -> None:
         for delay in (*_delays(3), None):
             try:
-                await self._answer(self._shell.send(packet, self._command_id, stream))
+                await self._answer(self._shell.send(packet, self._command_id, stream), read_answer)
             except FaultError as fault:
                 if meaning(fault).means is not Means.BUSY or delay is None:
                     raise
@@ -261,18 +264,17 @@ class Conversation:
         due = None if silence is None else clock.monotonic() + silence
         while not runspace.ended:
             try:
-                answer = await self._answer(shell.receive(self._command_id), due)
+                received = await self._answer(shell.receive(self._command_id), read_received, due)
             except FaultError as fault:
                 if meaning(fault).means is not Means.NOTHING_YET:
                     raise
-                await self._pause(1)
+                await self._pause()
                 continue
             except UnreachableError as error:
                 await self._reconnect(error)
                 continue
-            received = shells.read_received(answer)
             self._losses = 0
-            records = [record for data in received.data for record in runspace.feed_pipeline(data)]
+            records = runspace.feed_pipeline(received.data)
             if records:
                 self._note("%d records", len(records))
                 await self._append(records)
@@ -282,7 +284,7 @@ class Conversation:
                 await self._send(reply, "pr")
             if received.done:
                 break
-            await self._pause(len(received.data))
+            await self._pause(received.data)
         return self._ended()
 
     async def _append(self, records: list[RecordData]) -> None:
@@ -349,7 +351,7 @@ class Conversation:
             with self._clock.timeout(limit):
                 async with self._job.spare:
                     await second.open()
-                    await ask(second, self._shell.signal(self._command_id, shells.STOP))
+                    await ask(second, self._shell.signal(self._command_id, shells.STOP), read_answer)
         except (RemoteJobsError, TimeoutError):
             pass  # the end of the time, or the shell's deletion, stops it too
         finally:
@@ -360,9 +362,9 @@ class Conversation:
 
     # -- connections --------------------------------------------------------------------------------------------------
 
-    async def _answer(self, request: Request, silence_due: float | None = None) -> Element:
+    async def _answer(self, request: Request, read: Reader[_T], silence_due: float | None = None) -> _T:
         """Ask, and count an answer as lost that is overdue."""
-        asking = ask(self._transport, request)
+        asking = ask(self._transport, request, read)
         del request
         overdue = self._clock.monotonic() + self._option.operation_timeout + _GRACE
         try:
@@ -408,7 +410,7 @@ class Conversation:
             reply = await self._transport.post(request.data)
             if isinstance(reply, Reply) and reply.status == 200:
                 return  # nobody needs to know what it says
-            read_reply(reply, request.message_id)
+            read_reply(reply, request.message_id, read_answer)
         except FaultError:
             return  # gone already
         except (UnreachableError, ProtocolError):
@@ -440,9 +442,11 @@ class Conversation:
         if _log.isEnabledFor(logging.DEBUG):
             _log.debug(f"[%s] {text}", self._target.name, *values)
 
-    async def _pause(self, streams: int) -> None:
+    async def _pause(self, data: bytes = b"") -> None:
         """Slow down for a host that answers at once with nothing, as none should and a hostile one would."""
-        self._quiet = 0 if streams else self._quiet + 1
+        now = self._clock.monotonic()
+        at_once, self._heard = now - self._heard < _AT_ONCE, now
+        self._quiet = self._quiet + 1 if at_once and not data else 0
         if self._quiet > 3:
             await self._clock.sleep(_EMPTY_PAUSE)
 

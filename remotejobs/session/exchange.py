@@ -5,6 +5,9 @@ Knows HTTP statuses and what they mean for WinRM. Must not know phases, retries 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from remotejobs.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -13,25 +16,33 @@ from remotejobs.errors import (
     UnreachableError,
 )
 from remotejobs.ports import Lost, NotSent, Reply, Transport
-from remotejobs.wsman.envelopes import Element, Request, read_answer
+from remotejobs.wsman.envelopes import Request, read_answer
+
+T = TypeVar("T")
+Reader = Callable[[bytes, str], T]
 
 
 class AnswerLostError(UnreachableError):
     """The request may have arrived; its answer did not."""
 
 
-async def ask(transport: Transport, request: Request) -> Element:
-    """Post one request and read its answer: the first element of the body.
+async def ask(transport: Transport, request: Request, read: Reader[T]) -> T:
+    """Post one request and read its answer.
+
+    Args:
+        transport: The connection.
+        request: What is asked.
+        read: Reads the body of an answer that is no refusal, and knows the id that it must relate to.
 
     Raises:
         RemoteJobsError: As read_reply() says.
     """
     message_id, posting = request.message_id, transport.post(request.data)
     del request  # thousands of hosts wait for the answer to Create at once, and none needs the question any more
-    return read_reply(await posting, message_id)
+    return read_reply(await posting, message_id, read)
 
 
-def read_reply(reply: Reply | NotSent | Lost, message_id: str) -> Element:
+def read_reply(reply: Reply | NotSent | Lost, message_id: str, read: Reader[T]) -> T:
     """Read what came of a request.
 
     Raises:
@@ -43,7 +54,7 @@ def read_reply(reply: Reply | NotSent | Lost, message_id: str) -> Element:
     """
     if isinstance(reply, Reply):
         if reply.status == 200:
-            return read_answer(reply.body, message_id)
+            return read(reply.body, message_id)
         raise _refusal(reply, message_id)
     error = reply.error
     if isinstance(reply, NotSent) or isinstance(error, ProtocolError):

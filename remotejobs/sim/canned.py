@@ -1,4 +1,4 @@
-"""Canned hosts: one PSRP conversation answered from prebuilt bytes, cheap enough to measure clients with.
+"""Canned hosts: one conversation answered from prebuilt bytes, PSRP or a cmd shell's, cheap to measure clients with.
 
 Knows how to find ids in a request and to put them into an answer, by bytes.find and bytes.replace: nothing is parsed.
 Must not know hosts, faults or scripts: whatever is run, the same objects come, in every command with the same object
@@ -45,11 +45,15 @@ _REFUSAL: Final = (
 
 
 class _Shell:
-    """One shell: how much of the pool's messages and of each command's output has gone out."""
+    """One shell: how much of the pool's messages and of each command's output has gone out.
+
+    Args:
+        pool_id: Of the runspace pool; empty for a cmd shell.
+    """
 
     __slots__ = ("commands", "pool_id", "pool_sent")
 
-    def __init__(self, pool_id: bytes) -> None:
+    def __init__(self, pool_id: bytes = b"") -> None:
         self.pool_id = pool_id
         self.pool_sent = 0
         self.commands: dict[bytes, int] = {}
@@ -86,7 +90,7 @@ class CannedHosts:
         else:
             shell = self._shells.get(_after(body, b'"ShellId">'))
             if operation == b"Command" and shell is not None:
-                command_id = _after(body, b'CommandId="')
+                command_id = _after(body, b'CommandId="') if shell.pool_id else _new_id()
                 shell.commands[command_id] = 0
                 text = self._answers.command.replace(COMMAND_MARK, command_id)
             elif operation == b"Receive" and shell is not None:
@@ -97,12 +101,14 @@ class CannedHosts:
         return _http(status, text.replace(MESSAGE_MARK, message_id, 1)), delay
 
     def _create(self, body: bytes) -> bytes:
-        shell_id = _after(body, b'ShellId="')
         at = body.find(b"creationXml")
         if at < 0:
-            return self._answers.unknown  # a cmd shell
-        at = body.find(b">", at) + 1
-        self._shells[shell_id] = _Shell(b64decode(body[at : at + 64])[29:45])
+            shell_id = _new_id()
+            self._shells[shell_id] = _Shell()
+        else:
+            shell_id = _after(body, b'ShellId="')
+            at = body.find(b">", at) + 1
+            self._shells[shell_id] = _Shell(b64decode(body[at : at + 64])[29:45])
         return self._answers.created.replace(SHELL_MARK, shell_id)
 
     def _receive(self, shell: _Shell, body: bytes) -> bytes:
@@ -114,6 +120,8 @@ class CannedHosts:
             ids = ids_text(MessageType.RUNSPACEPOOL_STATE, shell.pool_id, _NO_ID)
             return self._answers.pool[sent].replace(POOL_MARK, ids)
         command_id = body[at + 11 : at + 47]
+        if not shell.pool_id:
+            return self._answers.text.replace(COMMAND_MARK, command_id)
         sent = shell.commands.get(command_id, len(self._answers.batches))
         if sent >= len(self._answers.batches):
             return self._answers.unknown
@@ -171,6 +179,10 @@ def _http(status: int, body: bytes) -> bytes:
         b"HTTP/1.1 %d \r\nContent-Type: application/soap+xml;charset=UTF-8\r\nServer: Microsoft-HTTPAPI/2.0\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (status, len(body), body)
     )
+
+
+def _new_id() -> bytes:
+    return str(uuid.uuid4()).upper().encode("ascii")
 
 
 def _after(body: bytes, mark: bytes) -> bytes:

@@ -40,6 +40,7 @@ class Answers(NamedTuple):
     created: bytes
     pool: list[bytes]
     batches: list[bytes]
+    text: bytes
     command: bytes
     simple: dict[bytes, bytes]
     timed_out: bytes
@@ -77,6 +78,7 @@ def prebuild(objects: int, *, pool_answers: int = 2) -> Answers:
         created=_answer(f"{TRANSFER}/CreateResponse", _CREATED),
         pool=[_received("".join(streams)) for streams in pool],
         batches=[_received(batch) for batch in batches],
+        text=_received(_text(objects)),
         command=_answer(
             f"{SHELL}/CommandResponse",
             f"<rsp:CommandResponse><rsp:CommandId>{_COMMAND_ID}</rsp:CommandId></rsp:CommandResponse>",
@@ -110,6 +112,17 @@ def _stream(object_id: int, kind: MessageType, clixml: str) -> str:
     of = f' CommandId="{_COMMAND_ID}"' if of_pipeline else ""
     (fragment,) = fragments(object_id, message)
     return f'<rsp:Stream Name="stdout"{of}>{b64encode(fragment).decode("ascii")}</rsp:Stream>'
+
+
+def _text(lines: int) -> str:
+    """All that a command of a cmd shell says."""
+    text = "".join(f"Service{n:03}  Running  Simulated service {n}\r\n" for n in range(lines))
+    ends = "".join(f'<rsp:Stream Name="{name}" CommandId="{_COMMAND_ID}" End="true"/>' for name in ("stdout", "stderr"))
+    return (
+        f'<rsp:Stream Name="stdout" CommandId="{_COMMAND_ID}">{b64encode(text.encode()).decode()}</rsp:Stream>{ends}'
+        f'<rsp:CommandState CommandId="{_COMMAND_ID}" State="{SHELL}/CommandState/Done"><rsp:ExitCode>0</rsp:ExitCode>'
+        "</rsp:CommandState>"
+    )
 
 
 def _cut(streams: Iterable[str]) -> Iterator[str]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from remotejobs.errors import JobError
 from remotejobs.model import JobSpec, Outcome, Record, Stream
@@ -38,6 +39,13 @@ class _Job:
             _wake(self.changed)
 
 
+def _four_ids(times: int) -> Iterator[tuple[uuid.UUID, ...]]:
+    """So many times four random ids; the system is asked for the bytes once."""
+    data = os.urandom(64 * times)
+    for at in range(0, len(data), 64):
+        yield tuple(uuid.UUID(bytes=data[n : n + 16], version=4) for n in range(at, at + 64, 16))
+
+
 def _wake(waiting: list[asyncio.Future[None]]) -> None:
     for waiter in waiting:
         if not waiter.done():
@@ -63,13 +71,8 @@ class MemoryStore:
         """Store a job; parent and children take their ids from one sequence, the parent first (PowerShell's rule)."""
         job_id = next(self._ids)
         children = [
-            ChildRow(
-                id=next(self._ids),
-                instance_id=uuid.uuid4(),
-                target=target,
-                start=Fresh(uuid.uuid4(), uuid.uuid4(), uuid.uuid4()),
-            )
-            for target in spec.targets
+            ChildRow(id=next(self._ids), instance_id=instance, target=target, start=Fresh(*start))
+            for target, (instance, *start) in zip(spec.targets, _four_ids(len(spec.targets)), strict=True)
         ]
         row = JobRow(
             id=job_id,

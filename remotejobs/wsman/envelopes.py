@@ -187,6 +187,15 @@ def read_answer(data: bytes, message_id: str) -> Element:
     return first
 
 
+def prefixes(data: bytes) -> dict[str | None, str]:
+    """The namespace of each prefix that the root element of `data` binds; none where it is not XML."""
+    try:
+        root = etree.fromstring(data, _PARSER)
+    except etree.XMLSyntaxError:
+        return {}
+    return dict(root.nsmap)
+
+
 def _document_type() -> LimitError:
     return LimitError("The answer declares a document type, which WS-Man never does; it was not read.")
 

@@ -5,12 +5,10 @@ Knows the `rsp` schema. Must not know what the base64 in it means, nor connectio
 
 from __future__ import annotations
 
-import binascii
-from binascii import a2b_base64, b2a_base64
-from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 from lxml import etree
+from pybase64 import b64encode_as_string
 
 from remotejobs.errors import ProtocolError
 from remotejobs.wsman.envelopes import POWERSHELL, SHELL, TRANSFER, Request, Requests, option, option_set, selector_set
@@ -18,17 +16,9 @@ from remotejobs.wsman.envelopes import POWERSHELL, SHELL, TRANSFER, Request, Req
 _RSP = f"{{{SHELL}}}"
 _KEEPALIVE = option_set(option("WSMAN_CMDSHELL_OPTION_KEEPALIVE", "True"))
 _NO_CMD = option_set(option("WINRS_SKIP_CMD_SHELL", "False"))
-_DONE = f"{SHELL}/CommandState/Done"
 
 # The misspelling is the real constant, in PowerShell's client and server alike; anything else closes the command.
 STOP = "powershell/signal/crtl_c"
-
-
-class Received(NamedTuple):
-    """What one Receive brought: the bytes of the streams in order, and whether the command is over."""
-
-    data: list[bytes]
-    done: bool
 
 
 class PowerShellShell:
@@ -67,7 +57,7 @@ class PowerShellShell:
         body = (
             f'<rsp:Shell ShellId="{self.shell_id}"{title}><rsp:InputStreams>stdin pr</rsp:InputStreams>'
             f"<rsp:OutputStreams>stdout</rsp:OutputStreams>{idle}"
-            f'<creationXml xmlns="{POWERSHELL}">{_base64(payload)}</creationXml></rsp:Shell>'
+            f'<creationXml xmlns="{POWERSHELL}">{b64encode_as_string(payload)}</creationXml></rsp:Shell>'
         )
         return self._requests.request(f"{TRANSFER}/Create", body, options=option_set(*options))
 
@@ -89,7 +79,7 @@ class PowerShellShell:
         """Start a pipeline; `payload` is the first fragment of CREATE_PIPELINE."""
         body = (
             f'<rsp:CommandLine CommandId="{command_id}"><rsp:Command/>'
-            f"<rsp:Arguments>{_base64(payload)}</rsp:Arguments></rsp:CommandLine>"
+            f"<rsp:Arguments>{b64encode_as_string(payload)}</rsp:Arguments></rsp:CommandLine>"
         )
         return self._requests.request(f"{SHELL}/Command", body, selectors=self._selectors, options=_NO_CMD)
 
@@ -102,7 +92,7 @@ class PowerShellShell:
     def send(self, payload: bytes, command_id: str | None, stream: str = "stdin") -> Request:
         """Send bytes to a pipeline or to the pool; `pr` is the stream of answers to host calls."""
         which = f' CommandId="{escape(command_id)}"' if command_id else ""
-        body = f'<rsp:Send><rsp:Stream Name="{stream}"{which}>{_base64(payload)}</rsp:Stream></rsp:Send>'
+        body = f'<rsp:Send><rsp:Stream Name="{stream}"{which}>{b64encode_as_string(payload)}</rsp:Stream></rsp:Send>'
         return self._requests.request(f"{SHELL}/Send", body, selectors=self._selectors)
 
     def signal(self, command_id: str, code: str) -> Request:
@@ -119,37 +109,3 @@ def read_command(answer: etree._Element, asked: str) -> str:
     """Return the command's id as the host answered it (2008 R2 ignores ours), `asked` where it says nothing."""
     given = (answer.findtext(f"{_RSP}CommandId") or "").strip()
     return given if given and len(given) <= 128 else asked
-
-
-def read_received(answer: etree._Element) -> Received:
-    """Read a ReceiveResponse.
-
-    Raises:
-        ProtocolError: It is something else, or its base64 is broken.
-    """
-    if answer.tag != f"{_RSP}ReceiveResponse":
-        raise ProtocolError("The answer to Receive is not a ReceiveResponse.")
-    data: list[bytes] = []
-    done = False
-    for element in answer:
-        if element.tag == f"{_RSP}Stream":
-            if element.text:
-                data.append(_unbase64(element.text))
-        elif element.tag == f"{_RSP}CommandState":
-            done = element.get("State") == _DONE
-    return Received(data, done)
-
-
-def _base64(data: bytes) -> str:
-    return b2a_base64(data, newline=False).decode("ascii")
-
-
-def _unbase64(text: str) -> bytes:
-    try:
-        return a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError):
-        pass
-    try:
-        return a2b_base64("".join(text.split()), strict_mode=True)  # line breaks are legal in xs:base64Binary
-    except (binascii.Error, ValueError):
-        raise ProtocolError("A stream of the answer is not base64.") from None

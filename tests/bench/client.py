@@ -115,14 +115,15 @@ def pywinrm(args: argparse.Namespace, targets: list[tuple[str, int]]) -> dict[st
             transport="basic" if args.scheme == "https" else "plaintext",
             username="sim",
             password="sim",
-            server_cert_validation="ignore",
+            ca_trust_path=args.ca,
+            server_cert_validation="validate" if args.ca else "ignore",
         )
         shell = protocol.open_shell()
-        command = protocol.run_command(shell, "echo", ["hello"])
+        command = protocol.run_command(shell, "sc", ["query"])
         out, _, _ = protocol.get_command_output(shell, command)
         protocol.cleanup_command(shell, command)
         protocol.close_shell(shell)
-        return len(out) > 0
+        return len(out.splitlines())
 
     return threaded(args, targets, one)
 

@@ -24,6 +24,7 @@ from remotejobs.wsman.envelopes import (
     selector_set,
 )
 from remotejobs.wsman.faults import Means, meaning, normalise
+from remotejobs.wsman.received import read_received
 from tests.recordings import RECORDINGS, needs_recordings
 
 NS = {"s": SOAP, "w": WSMAN, "rsp": SHELL}
@@ -185,15 +186,6 @@ def test_a_hostile_reason_is_tamed() -> None:
     assert caught.value.message.isprintable()
 
 
-@pytest.mark.parametrize("text", ["%%%%", "QUJ", "QUJD\u00e9"])
-def test_bad_base64_is_corruption(text: str) -> None:
-    answer = read_answer(
-        envelope(f'<rsp:ReceiveResponse><rsp:Stream Name="stdout">{text}</rsp:Stream></rsp:ReceiveResponse>'), "uuid:1"
-    )
-    with pytest.raises(ProtocolError, match="base64"):
-        shells.read_received(answer)
-
-
 def recorded(folder: str, pattern: str) -> list[Path]:
     return sorted((RECORDINGS / folder).glob(pattern)) if RECORDINGS else []
 
@@ -226,7 +218,7 @@ def test_answers_of_real_windows_are_read(path: Path) -> None:
             assert error.message
         else:
             if answer.tag == f"{{{SHELL}}}ReceiveResponse":
-                shells.read_received(answer)
+                read_received(message["response"].encode(), found[1])
         read += 1
     assert read
 
