@@ -161,9 +161,9 @@ class Fanout:
                     continue
                 if self._due is not None and self._clock.monotonic() >= self._due:
                     break
-                for _ in range(min(self._slots.free, len(left), 8)):
-                    group.create_task(self._child(left.popleft()))
-                await asyncio.sleep(0)  # each takes its slot in its first step
+                group.create_task(self._child(left.popleft()))
+                # It takes its slot in its first step. One a turn: those whose answers have come are not kept waiting.
+                await asyncio.sleep(0)
             for child in left:
                 await self._ledger_of(child.number).finish(self._never_begun())
 

@@ -31,7 +31,7 @@ from remotejobs.session.outcomes import ended_by, failure_of, timed_out
 from remotejobs.session.prepared import PreparedJob
 from remotejobs.states import EndReason
 from remotejobs.wsman import shells
-from remotejobs.wsman.envelopes import LARGE_ENVELOPE_SIZE, Element, Request, read_answer
+from remotejobs.wsman.envelopes import LARGE_ENVELOPE_SIZE, Request, read_answer
 from remotejobs.wsman.faults import Means, meaning
 from remotejobs.wsman.psrp.messages import PROTOCOL_VERSION
 from remotejobs.wsman.psrp.runspace import PipelineState, PoolState, RecordData, Runspace
@@ -207,9 +207,7 @@ class Conversation:
         self.phase = Phase.STARTING
         starting = self._command(first, alone=not more)
         del first
-        answer = await starting
-        if answer is not None:
-            self._command_id = shells.read_command(answer, self._command_id)
+        self._command_id = await starting or self._command_id
         for packet in more:
             await self._send(packet)
         self.phase = Phase.STARTED
@@ -217,14 +215,14 @@ class Conversation:
         self._note("command %s started", self._command_id)
         self._control.on_stop(self._stop)  # one that came meanwhile counts now
 
-    async def _command(self, packet: bytes, *, alone: bool) -> Element | None:
-        """Post Command. None where the answer was lost and Receive will tell whether the host has it.
+    async def _command(self, packet: bytes, *, alone: bool) -> str:
+        """Post Command; the id in its answer, empty where that was lost and Receive will tell whether the host has it.
 
         Args:
             packet: The first bytes of CREATE_PIPELINE.
             alone: They are all of it.
         """
-        asking = self._answer(self._shell.command(self._command_id, packet), read_answer)
+        asking = self._answer(self._shell.command(self._command_id, packet), shells.read_command)
         del packet
         try:
             return await asking
@@ -238,12 +236,12 @@ class Conversation:
             # Not a byte has left, so this is the first time that it is sent, not the second.
             await self._reconnect(error)
             (packet,) = self._runspace.starting(self._shell.payload_size)
-            return await self._answer(self._shell.command(self._command_id, packet), read_answer)
+            return await self._answer(self._shell.command(self._command_id, packet), shells.read_command)
         except FaultError as fault:
             if meaning(fault).means is not Means.NOTHING_YET:
                 self._refused = True
                 raise
-        return None
+        return ""
 
     async def _send(self, packet: bytes, stream: str = "stdin") -> None:
         for delay in (*_delays(3), None):

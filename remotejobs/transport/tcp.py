@@ -36,7 +36,9 @@ async def connect(place: str, addresses: Sequence[Address], *, patience: float =
     failure: UnreachableError | None = None
     for left, address in enumerate(addresses, 1 - len(addresses)):
         try:
-            async with asyncio.timeout(patience if left else None):
+            if not left:
+                return await _connect(address)
+            async with asyncio.timeout(patience):
                 return await _connect(address)
         except OSError as error:  # TimeoutError is one
             ip = address.sockaddr[0]

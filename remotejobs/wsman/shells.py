@@ -5,17 +5,33 @@ Knows the `rsp` schema. Must not know what the base64 in it means, nor connectio
 
 from __future__ import annotations
 
+import re
 from xml.sax.saxutils import escape
 
 from lxml import etree
 from pybase64 import b64encode_as_string
 
 from remotejobs.errors import ProtocolError
-from remotejobs.wsman.envelopes import POWERSHELL, SHELL, TRANSFER, Request, Requests, option, option_set, selector_set
+from remotejobs.wsman.envelopes import (
+    POWERSHELL,
+    SHELL,
+    TRANSFER,
+    Request,
+    Requests,
+    option,
+    option_set,
+    read_answer,
+    selector_set,
+)
+from remotejobs.wsman.plain import END, body_of
 
 _RSP = f"{{{SHELL}}}"
 _KEEPALIVE = option_set(option("WSMAN_CMDSHELL_OPTION_KEEPALIVE", "True"))
 _NO_CMD = option_set(option("WINRS_SKIP_CMD_SHELL", "False"))
+
+_COMMAND = re.compile(
+    rb"<rsp:CommandResponse><rsp:CommandId>([\w-]{1,128})</rsp:CommandId></rsp:CommandResponse>" + re.escape(END)
+)
 
 # The misspelling is the real constant, in PowerShell's client and server alike; anything else closes the command.
 STOP = "powershell/signal/crtl_c"
@@ -105,7 +121,15 @@ class PowerShellShell:
         return self._requests.request(f"{TRANSFER}/Delete", selectors=self._selectors)
 
 
-def read_command(answer: etree._Element, asked: str) -> str:
-    """Return the command's id as the host answered it (2008 R2 ignores ours), `asked` where it says nothing."""
-    given = (answer.findtext(f"{_RSP}CommandId") or "").strip()
-    return given if given and len(given) <= 128 else asked
+def read_command(data: bytes, message_id: str) -> str:
+    """Read the answer to Command: the command's id (2008 R2 ignores ours), empty where it names none.
+
+    Raises:
+        FaultError, LimitError, ProtocolError: As read_answer() says.
+    """
+    at = body_of(data, message_id)
+    plain = _COMMAND.fullmatch(data, at) if at is not None else None
+    if plain:
+        return plain[1].decode("ascii")
+    given = (read_answer(data, message_id).findtext(f"{_RSP}CommandId") or "").strip()
+    return given if len(given) <= 128 else ""

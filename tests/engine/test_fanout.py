@@ -103,7 +103,7 @@ def failed(error: UnreachableError | FaultError | AuthenticationError, phase: Ph
 
 def test_targets_begin_in_list_order_so_many_at_a_time() -> None:
     async def behave(host: Host, control: Control) -> Attempt:
-        for _ in range(host.number % 3 + 1):
+        for _ in range(host.number % 3 + 10):
             await asyncio.sleep(0)
         return ok()
 
@@ -327,7 +327,7 @@ def test_a_stop_lets_who_waits_at_the_guard_through() -> None:
 
         job = Job(behave, count=8, slots=8)
         task = asyncio.create_task(job.fanout.run())
-        for _ in range(5):
+        for _ in range(20):
             await asyncio.sleep(0)
         job.fanout.stop()
         await task

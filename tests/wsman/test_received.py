@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from remotejobs.errors import FaultError, ProtocolError
 from remotejobs.wsman.envelopes import ADDRESSING, SHELL, SOAP, WSMAN_MS, read_answer
 from remotejobs.wsman.received import Received, _read_element, _read_plain, read_received
+from remotejobs.wsman.shells import read_command
 from tests.recordings import RECORDINGS, needs_recordings
 
 ID = "uuid:1B31F9B3-0000-0000-0000-00000000000A"
@@ -42,7 +43,7 @@ def stream(data: bytes) -> str:
 def test_what_windows_writes_needs_no_parser(chunks: list[bytes], state: str) -> None:
     data = answer("".join(map(stream, chunks)) + (STATE.format(state) if state else ""))
     expected = Received(b"".join(chunks), state == "Done")
-    assert _read_plain(data, ID.encode()) == expected
+    assert _read_plain(data, ID) == expected
     assert _read_element(read_answer(data, ID)) == expected
 
 
@@ -79,7 +80,7 @@ def test_the_patterns_never_read_what_the_parser_would_read_otherwise(data: st.D
     at = data.draw(st.integers(0, len(original)))
     gone = data.draw(st.integers(0, 8))
     changed = original[:at] + data.draw(PIECES) + original[at + gone :]
-    found = _read_plain(changed, ID.encode())
+    found = _read_plain(changed, ID)
     if found is not None:
         assert found == _read_element(read_answer(changed, ID))
 
@@ -98,7 +99,7 @@ def test_the_patterns_never_read_what_the_parser_would_read_otherwise(data: st.D
     ],
 )
 def test_whatever_differs_is_left_to_the_parser(data: bytes) -> None:
-    assert _read_plain(data, ID.encode()) is None
+    assert _read_plain(data, ID) is None
 
 
 def test_lines_in_base64_are_legal() -> None:
@@ -134,7 +135,7 @@ def test_real_windows_is_read_by_patterns_and_as_the_parser_reads_it() -> None:
             asked = re.search(r"MessageID>([^<]+)<", request)
             assert asked
             total += 1
-            found = _read_plain(response, asked[1].encode())
+            found = _read_plain(response, asked[1])
             if found is not None:
                 plain += 1
                 try:
@@ -142,3 +143,23 @@ def test_real_windows_is_read_by_patterns_and_as_the_parser_reads_it() -> None:
                 except FaultError:
                     raise AssertionError("patterns took a fault for an answer") from None
     assert plain == total > 0
+
+
+def command_answer(body: str) -> bytes:
+    return answer("").replace(
+        b"<rsp:ReceiveResponse></rsp:ReceiveResponse>", f"<rsp:CommandResponse>{body}</rsp:CommandResponse>".encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "given"),
+    [
+        ("<rsp:CommandId>77DF7BB6</rsp:CommandId>", "77DF7BB6"),
+        ("<rsp:CommandId> 77DF7BB6\n</rsp:CommandId>", "77DF7BB6"),
+        ("<rsp:CommandId>a&amp;b</rsp:CommandId>", "a&b"),
+        (f"<rsp:CommandId>{'7' * 129}</rsp:CommandId>", ""),
+        ("", ""),
+    ],
+)
+def test_the_id_of_a_command(body: str, given: str) -> None:
+    assert read_command(command_answer(body), ID) == given
