@@ -33,8 +33,8 @@ def decoding() -> tuple[str, str, str, float, float, bool]:
 
     text = SERVICE.decode()
     count = 200
-    ours = best(lambda: [deserialize(SERVICE) for _ in range(count)])
-    theirs = best(lambda: [Serializer().deserialize(text) for _ in range(count)], 3)
+    ours = best(lambda: [deserialize(SERVICE) for _ in range(10 * count)]) / 10
+    theirs = best(lambda: [Serializer().deserialize(text) for _ in range(count)])
     what = f"decode CLIXML, objects of {len(SERVICE):,} bytes"
     return what, f"{count / ours:,.0f}/s", f"pypsrp {count / theirs:,.0f}/s", theirs / ours, 10, True
 
