@@ -7,6 +7,9 @@
     async for record in job.stream():
         print(record.computer_name, record.value)
 
+With `as_job=True` a process of its own runs the job, and get_job, receive_job, wait_job, stop_job, remove_job,
+disconnect_job, connect_job and retry_job find it from any other.
+
 `remotejobs.sync` has the same names without await. Names load when they are first used.
 """
 
@@ -15,11 +18,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from remotejobs.api import invoke_command, session_option
+    from remotejobs.api import (
+        connect_job,
+        disconnect_job,
+        get_job,
+        invoke_command,
+        receive_job,
+        remove_job,
+        retry_job,
+        session_option,
+        stop_job,
+        wait_job,
+    )
     from remotejobs.auth.credentials import Credential, Secret
     from remotejobs.errors import RemoteJobsError
     from remotejobs.jobs.job import ChildEnd, ChildJob, RemoteJob
     from remotejobs.jobs.received import ReceivedRecord
+    from remotejobs.jobs.watching import JobStateEvent
     from remotejobs.model import Clocks, JobSpec, Limits, Outcome, SessionOption, Stream, Target
     from remotejobs.states import EndReason, JobState
     from remotejobs.wsman.clixml.values import PSObject
@@ -34,6 +49,7 @@ _HOMES = {
     "EndReason": "states",
     "JobSpec": "model",
     "JobState": "states",
+    "JobStateEvent": "jobs.watching",
     "Limits": "model",
     "Outcome": "model",
     "PSObject": "wsman.clixml.values",
@@ -44,8 +60,16 @@ _HOMES = {
     "SessionOption": "model",
     "Stream": "model",
     "Target": "model",
+    "connect_job": "api",
+    "disconnect_job": "api",
+    "get_job": "api",
     "invoke_command": "api",
+    "receive_job": "api",
+    "remove_job": "api",
+    "retry_job": "api",
     "session_option": "api",
+    "stop_job": "api",
+    "wait_job": "api",
 }
 __all__ = [
     "ChildEnd",
@@ -55,6 +79,7 @@ __all__ = [
     "EndReason",
     "JobSpec",
     "JobState",
+    "JobStateEvent",
     "Limits",
     "Outcome",
     "PSObject",
@@ -65,8 +90,16 @@ __all__ = [
     "SessionOption",
     "Stream",
     "Target",
+    "connect_job",
+    "disconnect_job",
+    "get_job",
     "invoke_command",
+    "receive_job",
+    "remove_job",
+    "retry_job",
     "session_option",
+    "stop_job",
+    "wait_job",
 ]
 
 

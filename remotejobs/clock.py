@@ -17,7 +17,7 @@ class SystemClock:
     """
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._due: dict[float, set[_Timeout]] = {}
 
     def monotonic(self) -> float:
@@ -36,11 +36,8 @@ class SystemClock:
         """Cancel the body after `seconds`, then raise TimeoutError; None never does."""
         return _Timeout(self, seconds)
 
-    def begin(self, timeout: _Timeout, seconds: float) -> None:
+    def begin(self, timeout: _Timeout, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         """A timeout begins."""
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()
         parts = 4 if seconds >= 5 else 64
         when = timeout.when = (int((loop.time() + seconds) * parts) + 1) / parts
         together = self._due.get(when)
@@ -61,7 +58,9 @@ class SystemClock:
 
 
 class _Clock(Protocol):
-    def begin(self, timeout: _Timeout, seconds: float) -> None: ...
+    loop: asyncio.AbstractEventLoop | None
+
+    def begin(self, timeout: _Timeout, seconds: float, loop: asyncio.AbstractEventLoop) -> None: ...
 
     def end(self, timeout: _Timeout) -> None: ...
 
@@ -79,12 +78,15 @@ class _Timeout:
 
     def __enter__(self) -> None:
         if self._seconds is not None:
-            task = asyncio.current_task()
+            loop = self._clock.loop
+            if loop is None:
+                loop = self._clock.loop = asyncio.get_running_loop()
+            task = asyncio.current_task(loop)
             assert task is not None
             self._task = task
             self._cancelling = task.cancelling()
             self._live = True
-            self._clock.begin(self, self._seconds)
+            self._clock.begin(self, self._seconds, loop)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -111,6 +113,7 @@ class ManualClock:
 
     def __init__(self, start: float = 1_000_000.0) -> None:
         self._now = start
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._timers: list[tuple[float, asyncio.Future[None]]] = []
         self._changed = asyncio.Event()
 
@@ -133,7 +136,7 @@ class ManualClock:
         """Cancel the body when the test has advanced the clock by `seconds`, then raise TimeoutError."""
         return _Timeout(self, seconds)
 
-    def begin(self, timeout: _Timeout, seconds: float) -> None:
+    def begin(self, timeout: _Timeout, seconds: float, loop: asyncio.AbstractEventLoop) -> None:  # noqa: ARG002
         """A timeout begins."""
         timer = timeout.when = self._timer(seconds)
         timer.add_done_callback(lambda timer: None if timer.cancelled() else timeout.fire())

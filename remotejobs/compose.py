@@ -1,4 +1,5 @@
-"""The one place that names concrete classes and wires them: from a JobSpec to a job that runs.
+"""The one place that names concrete classes and wires them: from a JobSpec to a job that runs, here or in a process of
+its own.
 
 Knows everybody. Nobody but the API and the CLI may know it.
 """
@@ -6,45 +7,54 @@ Knows everybody. Nobody but the API and the CLI may know it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import dataclasses
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from remotejobs.auth import tokens
-from remotejobs.auth.credentials import Credential
+from remotejobs import detach
+from remotejobs.auth.credentials import Credential, Secret
 from remotejobs.clock import SystemClock
-from remotejobs.engine.descriptors import capacity
+from remotejobs.engine.descriptors import Capacity, capacity
 from remotejobs.engine.fanout import Fanout
 from remotejobs.engine.guard import Guard
 from remotejobs.engine.policy import RetryPolicy
-from remotejobs.errors import ConfigurationError
+from remotejobs.errors import JobError, RemoteJobsError
 from remotejobs.jobs.job import RemoteJob
-from remotejobs.model import JobSpec, Target
-from remotejobs.ports import ChildTask, Clock, JobStore, Transport
-from remotejobs.session.prepared import prepare
+from remotejobs.jobs.worker import LeasedJob
+from remotejobs.model import JobSpec, Outcome, SessionOption, Target
+from remotejobs.ports import ChildRow, ChildTask, Clock, JobRow, JobStore, Phase, Request, Resume, Running
+from remotejobs.session.prepared import PreparedJob, prepare
 from remotejobs.session.runner import PsrpRunner
+from remotejobs.states import EndReason
+from remotejobs.store.home import DATABASE, state_directory
 from remotejobs.store.memory import MemoryStore
-from remotejobs.transport.http import HttpTransport, shared_block
-from remotejobs.transport.names import Names
-from remotejobs.transport.tls import client_context
+from remotejobs.transport.connector import connector
+
+_log = logging.getLogger(__name__)
 
 
-class _RunningJob:
-    """A job that runs as a task of this process's loop: the Running port."""
+def open_store(path: Path | None = None, clock: Clock | None = None) -> JobStore:
+    """Open the store of this user's jobs, or the file `path`.
 
-    def __init__(self, fanout: Fanout, task: asyncio.Task[None]) -> None:
-        self._fanout = fanout
-        self._task = task
+    Raises:
+        ConfigurationError: The state directory cannot be used.
+        StoreError: The file cannot.
+    """
+    from remotejobs.store.sqlite import SqliteStore
 
-    def stop(self) -> None:
-        self._fanout.stop()
-
-    async def finished(self) -> None:
-        await asyncio.shield(self._task)
+    return SqliteStore(path or state_directory() / DATABASE, clock or SystemClock())
 
 
 async def start(
     spec: JobSpec,
     credentials: Mapping[str, Credential],
     *,
+    notes: Sequence[str] = (),
     store: JobStore | None = None,
     clock: Clock | None = None,
 ) -> RemoteJob:
@@ -53,67 +63,230 @@ async def start(
     Args:
         spec: What to do.
         credentials: By name; `""` is the one for targets that name none.
+        notes: What an admin should know of it.
         store: Where it is kept; a memory store of its own unless given.
         clock: Time.
 
     Raises:
         UsageError: Before anything is stored or connected: a mechanism, a credential, a certificate file.
     """
+    return (await begin(spec, credentials, notes=notes, store=store, clock=clock))[0]
+
+
+async def begin(
+    spec: JobSpec,
+    credentials: Mapping[str, Credential],
+    *,
+    notes: Sequence[str] = (),
+    store: JobStore | None = None,
+    clock: Clock | None = None,
+) -> tuple[RemoteJob, Running]:
+    """As `start`; also what runs the job, for who must know when the store or the lease has failed it."""
     clock = clock or SystemClock()
-    store = store or MemoryStore(clock)
-    connect = _connector(spec, credentials)
+    book: JobStore = store or MemoryStore(clock)
+    plan = _plan(spec, credentials)
+    row = await book.submit(plan.spec, (*notes, *plan.notes))
+    leased = _leased(row, plan, book, await book.lease(row.id, _owner()), clock)
+    leased.start()
+    return RemoteJob(book, row.id, leased, clock), leased
+
+
+async def submit(
+    spec: JobSpec, credentials: Mapping[str, Credential], *, notes: Sequence[str] = (), store: JobStore
+) -> JobRow:
+    """Check a job and store it, for a worker to run.
+
+    Raises:
+        UsageError: As `start`.
+    """
+    plan = _plan(spec, credentials)
+    return await store.submit(plan.spec, (*notes, *plan.notes))
+
+
+async def start_worker(
+    job_id: int,
+    credentials: Mapping[str, Credential],
+    *,
+    mode: str = "run",
+    home: Path | None = None,
+    store: JobStore | None = None,
+    starting: detach.Starting | None = None,
+) -> None:
+    """Start a process of its own for a job, and return when it runs the job.
+
+    Args:
+        job_id: The job.
+        credentials: By name, as in `start`; they go through a pipe.
+        mode: `run` a job just submitted, `connect` one that nobody runs any more, or take it over to `stop` it.
+        home: The state directory, if it is not this user's.
+        store: The job's store where it is open already.
+        starting: The process, where it was begun early.
+
+    Raises:
+        JobError: The process ended before it had the job; of a job to `run` nothing will begin.
+    """
+    home = home or state_directory()
+    order = {
+        "mode": mode,
+        "credentials": {
+            name: {"user": each.username, "password": each.secret.reveal()} for name, each in credentials.items()
+        },
+    }
+    try:
+        starting = starting or detach.Starting(home)
+        await asyncio.to_thread(starting.order, job_id, order)
+    except JobError as error:
+        if mode == "run":
+            await _end_unbegun(store or open_store(home / DATABASE), job_id, error.message)
+        raise
+
+
+def run_worker(begin: Callable[[Iterable[str]], object] | None = None) -> int:
+    """Be a worker: take the order from standard input, run the job, return the exit code.
+
+    Args:
+        begin: Called with the passwords, which no log may show, before anything else is done with them.
+    """
+    detach.settle()
+    try:
+        order = detach.take_order()
+        detach.keep_log(state_directory(), order)
+        credentials = {
+            name: Credential(each["user"], Secret(each["password"])) for name, each in order["credentials"].items()
+        }
+        if begin:
+            begin([each.secret.reveal() for each in credentials.values()])
+        return run_loop(_serve(int(order["job"]), str(order["mode"]), credentials))
+    except RemoteJobsError as error:
+        detach.answer(f"error: {error.message}")
+        return 1
+
+
+def run_loop(work: Coroutine[Any, Any, int]) -> int:
+    """Run a program's main coroutine, on uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return int(uvloop.run(work))
+
+
+async def _serve(job_id: int, mode: str, credentials: Mapping[str, Credential]) -> int:
+    clock, home = SystemClock(), state_directory()
+    store = open_store(home / DATABASE, clock)
+    try:
+        row = store.job(job_id)
+        spec = row.spec if mode == "run" else dataclasses.replace(row.spec, in_disconnected_session=False)
+        plan = _plan(spec, credentials, _to_run(row.children, mode))
+        epoch = await store.lease(job_id, _owner())
+        row = store.job(job_id)  # whoever had it writes no more from here on
+        if mode == "stop":
+            store.request(job_id, Request.STOP)
+        leased = _leased(row, plan, store, epoch, clock)
+        if mode == "stop":
+            leased.request(Request.STOP)
+        leased.start()
+        loop = asyncio.get_running_loop()
+        signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(leased.depart))
+        detach.answer(detach.READY)
+        try:
+            await leased.finished()
+        except RemoteJobsError as error:
+            _log.error("The job was not run to its end. %s", error.message)
+            return 1
+        detach.drop_empty_log(home, job_id)
+        return 0
+    finally:
+        store.close()
+
+
+def _to_run(children: Iterable[ChildRow], mode: str) -> list[Target]:
+    """The targets whose hosts will be asked for something."""
+    return [
+        child.target
+        for child in children
+        if child.outcome is None and (mode != "stop" or child.phase is not Phase.QUEUED)
+    ]
+
+
+async def _end_unbegun(store: JobStore, job_id: int, words: str) -> None:
+    """No worker came up: the job must not look as if one would."""
+    outcome = Outcome(EndReason.NotStarted, f"Not begun: {words}")
+    try:
+        epoch = await store.lease(job_id, _owner())
+        queued = [n for n, child in enumerate(store.job(job_id).children) if child.phase is Phase.QUEUED]
+        await asyncio.gather(*[store.ledger(job_id, index, epoch).finish(outcome) for index in queued])
+        await store.release(job_id, epoch)
+    except RemoteJobsError as error:
+        # one has come up after all, the job is gone, or the store is: who asked hears why no worker came up
+        _log.info("job %d: %s", job_id, error.message)
+
+
+class _Plan(NamedTuple):
+    """A job that was checked and can be run."""
+
+    spec: JobSpec
+    prepared: PreparedJob
+    room: Capacity
+    notes: tuple[str, ...]
+
+
+def _plan(spec: JobSpec, credentials: Mapping[str, Credential], targets: Sequence[Target] | None = None) -> _Plan:
+    """Check what can be checked without connecting.
+
+    Raises:
+        UsageError: It cannot be done as written.
+    """
+    spec = dataclasses.replace(spec, session_option=_absolute(spec.session_option))
+    connect = connector(spec, credentials, spec.targets if targets is None else targets)
     room = capacity(spec.slots)
-    prepared = prepare(spec, connect, asyncio.Semaphore(room.spare))
-    row = await store.submit(spec)
+    notes: tuple[str, ...] = ()
     if room.slots < min(spec.slots, len(spec.targets)):
-        row.notes.append(
-            f"ThrottleLimit {spec.slots} is held at {room.slots} by the limit of open files ({room.limit}; ulimit -n)."
-        )
-    runner = PsrpRunner(prepared, clock)
-    job_id = row.id
+        held = f"ThrottleLimit {spec.slots} is held at {room.slots} by the limit of open files"
+        notes = (f"{held} ({room.limit}; ulimit -n).",)
+    return _Plan(spec, prepare(spec, connect, asyncio.Semaphore(room.spare)), room, notes)
+
+
+def _leased(row: JobRow, plan: _Plan, book: JobStore, epoch: int, clock: Clock) -> LeasedJob:
+    """Wire a job whose lease was taken; what has ended already stays as it is."""
+    job_id, spec = row.id, plan.spec
     fanout = Fanout(
-        [ChildTask(index, child.target, child.start) for index, child in enumerate(row.children)],
-        lambda index: store.ledger(job_id, index),
-        runner,
+        [_task(index, child) for index, child in enumerate(row.children) if child.outcome is None],
+        lambda index: book.ledger(job_id, index, epoch),
+        PsrpRunner(plan.prepared, clock),
         policy=RetryPolicy(spec.session_option.max_connection_retry_count, spec.clocks.open),
         guard=Guard(),
         clock=clock,
-        slots=room.slots,
+        slots=plan.room.slots,
         total=spec.clocks.total,
         deadline=spec.clocks.deadline,
         credential=spec.credential or "",
     )
-    task = asyncio.get_running_loop().create_task(fanout.run(), name=f"remotejobs job {job_id}")
-    return RemoteJob(store, job_id, _RunningJob(fanout, task), clock)
+    return LeasedJob(book, job_id, epoch, fanout, clock)
 
 
-def _connector(spec: JobSpec, credentials: Mapping[str, Credential]) -> Callable[[Target], Transport]:
-    """Check every target's way in, then return what makes a connection to one."""
-    encrypted = False
-    for target in {(t.authentication, t.credential, t.ssl): t for t in spec.targets}.values():
-        mechanism, endpoint = target.authentication or spec.authentication, spec.endpoint(target)
-        tokens.refuse_clear_text(mechanism, endpoint, spec.session_option.allow_unencrypted)
-        tokens.context(mechanism, _credential(spec, target, credentials))
-        encrypted = encrypted or endpoint.ssl
-    tls = client_context(spec.session_option) if encrypted else None
-    names, limits, block = Names(), spec.limits, shared_block()
-
-    def connect(target: Target) -> Transport:
-        endpoint = spec.endpoint(target)
-        context = tokens.context(target.authentication or spec.authentication, _credential(spec, target, credentials))
-        return HttpTransport(endpoint, context, tls=tls, names=names, limits=limits, block=block)
-
-    return connect
+def _task(index: int, child: ChildRow) -> ChildTask:
+    """What was never begun is begun; what may have begun is looked for, and never begun a second time."""
+    ids = child.start
+    if child.phase is Phase.QUEUED:
+        return ChildTask(index, child.target, ids)
+    found = Resume(
+        ids,
+        child.shell_id or str(ids.shell_id).upper(),
+        child.command_id or str(ids.command_id).upper(),
+        started=child.phase >= Phase.STARTED,
+        seq=child.seq,
+        object_id=child.object_id,
+    )
+    return ChildTask(index, child.target, found)
 
 
-def _credential(spec: JobSpec, target: Target, credentials: Mapping[str, Credential]) -> Credential:
-    name = target.credential or spec.credential or ""
-    found = credentials.get(name)
-    if found is None:
-        who = f"the credential {name!r}" if name else "a credential"
-        raise ConfigurationError(
-            f"[{target.name}] needs {who}, and none was given. On the command line: -Credential USER, with "
-            "-PasswordFile FILE, REMOTEJOBS_PASSWORD or a terminal to ask on.",
-            error_id="CredentialMissing",
-        )
-    return found
+def _owner() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _absolute(option: SessionOption) -> SessionOption:
+    """Files by their full names: whoever runs the job next lives in another folder."""
+    names = ("ca_file", "ca_path", "certificate_file", "certificate_key_file")
+    found: dict[str, Any] = {name: str(Path(path).absolute()) for name in names if (path := getattr(option, name))}
+    return dataclasses.replace(option, **found) if found else option

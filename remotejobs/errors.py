@@ -14,7 +14,8 @@ RemoteJobsError
 |   |-- FaultError           a WS-Man fault: the host's own words and code
 |   |-- LimitError           a size, depth or count past what the job allows
 |-- JobError                 a job that does not exist or is in the wrong state
-    |-- LeaseLostError       another process has taken this job over
+|   |-- LeaseLostError       another process has taken this job over
+|-- StoreError               the file of jobs cannot be read or written; nothing stored before is lost
 """
 
 from __future__ import annotations
@@ -131,3 +132,9 @@ class LeaseLostError(JobError):
     """Another process has taken this job over: start nothing more."""
 
     kind = "LeaseLost"
+
+
+class StoreError(RemoteJobsError):
+    """The file of jobs cannot be read or written: full disk, permissions, damage; `details["path"]` is the file."""
+
+    kind = "Store"

@@ -112,6 +112,8 @@ class SessionOption:
         maximum_received_object_size: Bytes of one object; more breaks the session.
         maximum_received_data_size_per_command: Bytes of all output of one command; None is unlimited.
         culture, ui_culture: Language tags for DataLocale and Locale.
+        output_buffering_mode: What a host does with output while its shell is disconnected: `Block` (the script waits
+            when the host's buffer is full), `Drop` (the oldest is lost); `None` leaves it to the host.
     """
 
     operation_timeout: float = 60.0
@@ -130,6 +132,7 @@ class SessionOption:
     maximum_received_data_size_per_command: int | None = None
     culture: str = "en-US"
     ui_culture: str = "en-US"
+    output_buffering_mode: str = "None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +194,8 @@ class JobSpec:
         credential: Name of the credential that targets use which name none.
         port, use_ssl, application_name, configuration_name: For targets that do not say otherwise.
         hide_computer_name: Display only.
+        in_disconnected_session: Leave each shell Disconnected on its host once the script runs there.
+        retry_of: Id of the job whose targets this one tries again.
     """
 
     command: ScriptCommand
@@ -207,6 +212,8 @@ class JobSpec:
     session_option: SessionOption = field(default_factory=SessionOption)
     clocks: Clocks = field(default_factory=Clocks)
     limits: Limits = field(default_factory=Limits)
+    in_disconnected_session: bool = False
+    retry_of: int | None = None
 
     @property
     def slots(self) -> int:

@@ -6,10 +6,10 @@ Knows model, states and errors. Must not know any implementation.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from enum import IntEnum
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from remotejobs.errors import RemoteJobsError
@@ -38,7 +38,6 @@ class Reply(NamedTuple):
     body: bytes
     content_type: str = ""
     challenges: tuple[str, ...] = ()
-    server: str = ""
 
 
 class NotSent(NamedTuple):
@@ -112,8 +111,30 @@ class Fresh(NamedTuple):
     session_id: uuid.UUID
 
 
+class Resume(NamedTuple):
+    """Find again a command that another run of the job began, or may have begun.
+
+    Attributes:
+        ids: Chosen when the job was submitted. `ids.session_id` is what "the same client" means to the host.
+        shell_id, command_id: As the host answered where it had, else ours.
+        started: The host is known to have the command (STARTED was committed); else only STARTING was.
+        seq: Of the last record that was committed, 0 for none.
+        object_id: The highest object id of the pipeline's records that were committed: what comes again is dropped.
+    """
+
+    ids: Fresh
+    shell_id: str
+    command_id: str
+    started: bool
+    seq: int
+    object_id: int
+
+
 class ChildLedger(Protocol):
-    """The book of one child. What returns has been committed (an acknowledgement means a commit)."""
+    """The book of one child. What returns has been committed (an acknowledgement means a commit).
+
+    Each method raises LeaseLostError where another process has taken the job over: nothing was written.
+    """
 
     async def starting(self) -> None:
         """Commit STARTING, before Command is sent.
@@ -129,6 +150,10 @@ class ChildLedger(Protocol):
 
     async def append(self, records: Sequence[Record]) -> None:
         """Commit records; one that is there already (same object_id) is not written twice. Waits at a cap."""
+        ...
+
+    async def disconnected(self) -> None:
+        """Commit that the shell was left on its host, Disconnected: not an end. started() makes it Running again."""
         ...
 
     async def finish(self, outcome: Outcome) -> None:
@@ -151,8 +176,13 @@ class Control(Protocol):
     @property
     def stop_requested(self) -> bool: ...
 
-    def on_stop(self, callback: Callable[[], None] | None) -> None:
-        """Call `callback` once when a stop is asked for; at once when it has been. None takes it back."""
+    @property
+    def disconnect_requested(self) -> bool:
+        """Leave the shell on its host. A stop outranks it."""
+        ...
+
+    def on_request(self, callback: Callable[[], None] | None) -> None:
+        """Call `callback` when a stop or a disconnect is asked for; at once when it has been. None takes it back."""
         ...
 
     async def enter(self, phase: Phase) -> None:
@@ -186,7 +216,7 @@ class ChildTask(NamedTuple):
 
     number: int
     target: Target
-    start: Fresh
+    start: Fresh | Resume
 
 
 class HostRunner(Protocol):
@@ -199,6 +229,31 @@ class HostRunner(Protocol):
         ...
 
 
+class Lease(NamedTuple):
+    """Who runs a job: the process that may write to it.
+
+    Attributes:
+        owner: For people: host name and process id.
+        epoch: Rises with each taking; a process that slept through one has the lower number.
+        seen: When the owner last wrote or said that it lives, seconds since the epoch.
+    """
+
+    owner: str
+    epoch: int
+    seen: float
+
+
+# A lease that was not renewed for so many seconds has lapsed; its owner renews it much more often.
+LEASE_SECONDS = 10.0
+
+
+class Request(StrEnum):
+    """What another process asks of the one that runs a job."""
+
+    STOP = "stop"
+    DISCONNECT = "disconnect"
+
+
 @dataclass(slots=True)
 class ChildRow:
     """One child job as the store has it.
@@ -209,10 +264,15 @@ class ChildRow:
         target: As named.
         start: Ids chosen at submit; `start.shell_id` is the RunspaceId too.
         state: PowerShell's.
+        phase: QUEUED, STARTING, STARTED or ENDED: how far the ledger has it.
         outcome: Set at the end.
         began, ended: Seconds since the epoch; `began` stays None for a child that never ran.
+        seen: When the host last gave a sign of life, seconds since the epoch; None before the first.
         error_count: Records on the Error stream so far.
         shell_id, command_id: As the host answered, empty until it has.
+        seq, object_id: Of the last record, as in Resume.
+        stop_requested: This child alone was stopped.
+        told: Its end was received by somebody.
     """
 
     id: int
@@ -220,12 +280,18 @@ class ChildRow:
     target: Target
     start: Fresh
     state: JobState = JobState.NotStarted
+    phase: Phase = Phase.QUEUED
     outcome: Outcome | None = None
     began: float | None = None
     ended: float | None = None
+    seen: float | None = None
     error_count: int = 0
     shell_id: str = ""
     command_id: str = ""
+    seq: int = 0
+    object_id: int = 0
+    stop_requested: bool = False
+    told: bool = False
 
 
 @dataclass(slots=True)
@@ -233,24 +299,35 @@ class JobRow:
     """One parent job as the store has it.
 
     Attributes:
-        children: In the order of the target list; their indexes are what the other methods of the store take.
+        location: The children's target names joined by commas.
+        children: In the order of the target list; their indexes are what the other methods of the store take. A store
+            may read them when they are first looked at.
         counts: How many children are in each state.
         ends: Indexes of the children that have ended, in the order in which they did.
         notes: What an admin should know of this run: a limit that holds it back.
+        lease: Who runs it; None where nobody does.
+        requests: What was asked of whoever runs it.
     """
 
     id: int
     name: str
     instance_id: uuid.UUID
     spec: JobSpec
-    children: list[ChildRow]
+    location: str
+    children: Sequence[ChildRow]
     began: float
     counts: dict[JobState, int]
     ended: float | None = None
-    stop_requested: bool = False
     last_change: JobState | None = None
-    ends: list[int] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    ends: Sequence[int] = ()
+    notes: tuple[str, ...] = ()
+    lease: Lease | None = None
+    requests: frozenset[Request] = frozenset()
+
+    @property
+    def stop_requested(self) -> bool:
+        """The parent itself was stopped."""
+        return Request.STOP in self.requests
 
 
 class Arrival(NamedTuple):
@@ -262,28 +339,66 @@ class Arrival(NamedTuple):
 
 
 class JobStore(Protocol):
-    """Keeps jobs and what their hosts sent. One writer per child, any number of readers."""
+    """Keeps jobs and what their hosts sent. One process writes to a job, the one with its lease; any number read it.
 
-    async def submit(self, spec: JobSpec) -> JobRow:
-        """Store a job with all of its children, ids included, before anything is sent."""
+    The methods that are not async are short, and are called on the event loop. All that reads raises JobError
+    (JobWithSpecifiedSessionNotFound) where there is no job with this id.
+    """
+
+    async def submit(self, spec: JobSpec, notes: Sequence[str] = ()) -> JobRow:
+        """Store a job with all of its children, ids included, before anything is sent. Nobody has its lease yet."""
         ...
 
-    def ledger(self, job_id: int, child: int) -> ChildLedger: ...
-
-    def job(self, job_id: int) -> JobRow:
-        """Return a job.
+    async def lease(self, job_id: int, owner: str) -> int:
+        """Take the job over, to run it; returns the epoch.
 
         Raises:
-            JobError: There is none with this id.
+            JobError: Somebody has it, and was seen less than LEASE_SECONDS ago; `details["owner"]` says who.
         """
         ...
 
-    def read(self, job_id: int, after: int, limit: int) -> list[Arrival]:
-        """Return the next records after arrival number `after`, at most `limit`."""
+    async def renew(self, job_id: int, epoch: int) -> None:
+        """Say that the owner lives.
+
+        Raises:
+            LeaseLostError: Somebody else has taken it over.
+        """
         ...
 
-    def advance(self, job_id: int, number: int) -> None:
-        """Say that all up to arrival `number` have been consumed."""
+    async def release(self, job_id: int, epoch: int) -> None:
+        """Give the lease back: nothing of the job runs any more. Does nothing where it was lost."""
+        ...
+
+    def ledger(self, job_id: int, child: int, epoch: int) -> ChildLedger: ...
+
+    def jobs(self) -> list[JobRow]:
+        """Return every job, by rising id."""
+        ...
+
+    def job(self, job_id: int) -> JobRow:
+        """Return a job."""
+        ...
+
+    def read(
+        self, job_id: int, after: int, limit: int, *, children: Collection[int] | None = None, again: bool = False
+    ) -> list[Arrival]:
+        """Return the next records after arrival number `after`, at most `limit`.
+
+        Args:
+            job_id: The job.
+            after: 0 for the first.
+            limit: Records at most; fewer come only where there are no more.
+            children: Of these children only.
+            again: Also what has been consumed before.
+        """
+        ...
+
+    def advance(self, job_id: int, number: int, children: Collection[int] | None = None) -> None:
+        """Say that all up to arrival `number` has been consumed, of these children or of all."""
+        ...
+
+    def tell(self, job_id: int, children: Collection[int]) -> None:
+        """Say that the ends of these children have been received."""
         ...
 
     def unread(self, job_id: int, child: int | None = None) -> bool:
@@ -294,8 +409,12 @@ class JobStore(Protocol):
         """True while a host is kept waiting because too much lies unread."""
         ...
 
-    def stop_requested(self, job_id: int) -> None:
-        """Note that the parent itself was stopped."""
+    def request(self, job_id: int, request: Request, child: int | None = None) -> None:
+        """Ask something of whoever runs the job. Of one child only a stop can be asked."""
+        ...
+
+    def remove(self, job_id: int) -> None:
+        """Remove a job, its children and its records; what wrote to it loses its lease."""
         ...
 
     def version(self, job_id: int) -> int:
@@ -303,17 +422,21 @@ class JobStore(Protocol):
         ...
 
     async def wait_change(self, job_id: int, version: int) -> None:
-        """Return when `version(job_id)` is no longer `version`."""
+        """Return when `version(job_id)` is no longer `version`, or may no longer be."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files and threads; may be repeated."""
         ...
 
 
 class Running(Protocol):
     """A job that this process runs."""
 
-    def stop(self) -> None:
-        """Ask every child to stop; returns at once."""
+    def request(self, request: Request, child: int | None = None) -> None:
+        """Ask every child, or one, to stop or to disconnect; returns at once."""
         ...
 
     async def finished(self) -> None:
-        """Return when every child has ended and every shell is closed."""
+        """Return when every child has ended or was left on its host, and every other shell is closed."""
         ...

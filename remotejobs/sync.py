@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import inspect
 import sys
@@ -28,11 +29,23 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from remotejobs import api
 from remotejobs.api import session_option
 from remotejobs.errors import UsageError
-from remotejobs.jobs.job import ChildEnd, ChildJob, RemoteJob
+from remotejobs.jobs.job import ChildEnd, ChildJob, JobStateInfo, RemoteJob
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.states import JobState
 
-__all__ = ["BlockingJob", "invoke_command", "session_option"]
+__all__ = [
+    "BlockingJob",
+    "connect_job",
+    "disconnect_job",
+    "get_job",
+    "invoke_command",
+    "receive_job",
+    "remove_job",
+    "retry_job",
+    "session_option",
+    "stop_job",
+    "wait_job",
+]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -73,8 +86,18 @@ def _iterate(items: AsyncIterator[Any]) -> Iterator[Any]:
     async def step() -> Any:
         return await anext(items, _END)
 
-    while (item := _call(step())) is not _END:
-        yield item
+    try:
+        while (item := _call(step())) is not _END:
+            yield item
+    finally:
+        # the cursor moves behind what was taken; where a collector drops us on the loop's thread it does so later
+        if threading.current_thread() is not _thread:
+            with contextlib.suppress(Exception):
+                _call(_closed(items))
+
+
+async def _closed(items: AsyncIterator[Any]) -> None:
+    await items.aclose()  # type: ignore[attr-defined]
 
 
 @overload
@@ -117,7 +140,7 @@ class _OnLoop:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
         value = _call(read())
-        return [_OnLoop(child) for child in value] if name == "child_jobs" else value
+        return _function(value) if callable(value) else _wrapped(value)
 
     def __repr__(self) -> str:
         return repr(self._job)
@@ -135,9 +158,12 @@ class BlockingJob(_OnLoop):
     location: str
     command: str
     state: JobState
+    job_state_info: JobStateInfo
     status_message: str
     has_more_data: bool
-    notes: list[str]
+    notes: tuple[str, ...]
+    retry_of: int | None
+    credential_names: list[str]
     outcomes: list[ChildEnd]
     child_jobs: list[ChildJob]
     ps_job_type_name: str
@@ -150,6 +176,9 @@ class BlockingJob(_OnLoop):
     wait = _blocking(RemoteJob.wait)
     stop = _blocking(RemoteJob.stop)
     request_stop = _blocking(RemoteJob.request_stop)
+    disconnect = _blocking(RemoteJob.disconnect)
+    connect = _blocking(RemoteJob.connect)
+    remove = _blocking(RemoteJob.remove)
 
     def __iter__(self) -> Iterator[ReceivedRecord]:
         """Yield the records as they arrive: `stream`."""
@@ -164,7 +193,7 @@ def _starting(function: Callable[_P, Coroutine[Any, Any, RemoteJob]]) -> Callabl
         started: list[RemoteJob] = []
 
         async def work() -> RemoteJob:
-            started.append(await function(*args, **kwargs))
+            started.append(await function(*map(_bare, args), **kwargs))
             return started[0]
 
         def undo() -> None:
@@ -180,4 +209,41 @@ def _starting(function: Callable[_P, Coroutine[Any, Any, RemoteJob]]) -> Callabl
     return call
 
 
+def _function(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a function of the API, or a method of a child job, an ordinary one; jobs go in and come out blocking."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        async def work() -> Any:
+            result = function(*map(_bare, args), **kwargs)
+            return await result if inspect.isawaitable(result) else result
+
+        result = _call(work())
+        return _iterate(result) if inspect.isasyncgen(result) else _wrapped(result)
+
+    return call
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_bare(item) for item in value]
+    return value._job if isinstance(value, _OnLoop) else value  # noqa: SLF001
+
+
+def _wrapped(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_wrapped(item) for item in value]
+    if isinstance(value, RemoteJob):
+        return BlockingJob(value)
+    return _OnLoop(value) if isinstance(value, ChildJob) else value
+
+
 invoke_command = _starting(api.invoke_command)
+retry_job: Callable[..., BlockingJob] = _starting(api.retry_job)
+get_job = _function(api.get_job)
+receive_job = _function(api.receive_job)
+wait_job = _function(api.wait_job)
+stop_job = _function(api.stop_job)
+remove_job = _function(api.remove_job)
+disconnect_job = _function(api.disconnect_job)
+connect_job = _function(api.connect_job)

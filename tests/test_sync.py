@@ -15,9 +15,12 @@ from typing import Any, get_type_hints
 import pytest
 
 from remotejobs import RemoteJob, SessionOption, Target, api, sync
-from remotejobs.errors import ConfigurationError, TargetError, UsageError
+from remotejobs.clock import SystemClock
+from remotejobs.errors import ConfigurationError, JobError, TargetError, UsageError
+from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.sim.host import SimulatedHost
 from remotejobs.sim.interpreter import Interpreter, Streams
+from remotejobs.store.memory import MemoryStore
 from tests.e2e.hosts import SIM, Writes, started, targets
 
 OPTIONS: dict[str, Any] = {
@@ -186,8 +189,8 @@ def test_ctrl_c_while_a_job_is_made_leaves_none_behind(monkeypatch: pytest.Monke
     made: list[RemoteJob] = []
     whole = api.start
 
-    async def start(*args: Any) -> RemoteJob:
-        made.append(await whole(*args))
+    async def start(*args: Any, **options: Any) -> RemoteJob:
+        made.append(await whole(*args, **options))
         press_ctrl_c()  # before the caller can have the job
         return made[0]
 
@@ -217,11 +220,45 @@ def test_unreachable_is_an_outcome_and_no_error() -> None:
 
 def test_the_facade_says_all_that_a_job_has() -> None:
     """What type checkers are told is what there is, with the same words."""
-    names = {name for name in dir(RemoteJob) if not name.startswith("_")} | {"id", "child_jobs"}
+    inside = {"row", "child_now", "read", "ends", "stop_child"}  # what the parts of the job model say to each other
+    names = ({name for name in dir(RemoteJob) if not name.startswith("_")} | {"id"}) - inside
     told = {name for name in (*dir(sync.BlockingJob), *sync.BlockingJob.__annotations__) if not name.startswith("_")}
     assert told == names
     hints = get_type_hints(sync.BlockingJob)
     for name, member in inspect.getmembers(RemoteJob, lambda found: isinstance(found, property)):
+        if name in inside:
+            continue
         assert hints[name] == get_type_hints(member.fget)["return"]
     assert sync.invoke_command.__doc__ == api.invoke_command.__doc__
     assert sync.BlockingJob.wait.__doc__ == RemoteJob.wait.__doc__
+
+
+def test_the_job_functions_take_and_give_blocking_jobs() -> None:
+    store = MemoryStore(SystemClock())
+    with hosts_beside("web01", "web02") as hosts:
+        job = sync.invoke_command(targets(hosts), "'x'", store=store, **OPTIONS)
+        assert [each.id for each in sync.wait_job([job], store=store)] == [1]
+        assert isinstance(sync.get_job(1, store=store)[0], sync.BlockingJob)
+        child = sync.get_job(2, store=store)[0]
+        assert (child.location, [record.value for record in child.receive()]) == ("web01", ["x"])
+        rest = [item for item in sync.receive_job(job, store=store) if isinstance(item, ReceivedRecord)]
+        assert [(record.computer_name, record.value) for record in rest] == [("web02", "x")]
+        again = sync.retry_job(job, state="Completed", credential=SIM, store=store)
+        assert again.retry_of == 1
+        assert sorted(record.value for record in again) == ["x", "x"]
+        again.wait()
+        assert sync.stop_job(again, store=store)[0].state.name == "Completed"
+        assert sync.remove_job([job, again.id], store=store) == []
+        assert sync.get_job(store=store) == []
+        with pytest.raises(JobError, match="job ID 1"):
+            sync.get_job(1, store=store)
+
+
+def test_an_iteration_that_is_left_has_moved_the_cursor() -> None:
+    with hosts_beside("web01") as hosts:
+        job = sync.invoke_command(targets(hosts), "1; 2; 3", **OPTIONS)
+        job.wait()
+        stream = job.stream()
+        assert [next(stream).value, next(stream).value] == [1, 2]
+        stream.close()  # type: ignore[attr-defined]
+        assert [record.value for record in job.receive()] == [2, 3]

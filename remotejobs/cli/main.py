@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from remotejobs.cli.binder import bind
 from remotejobs.cli.commands import COMMANDS, find_command
 from remotejobs.cli.help import overview, verb_help
+from remotejobs.cli.lines import error_line, one_line
 from remotejobs.cli.words import Name, read
 from remotejobs.errors import BindingError, ConfigurationError, RemoteJobsError
 
@@ -80,14 +81,16 @@ class _Line:
             return 0
         bound = bind(command, self.words[1:])
         self.debug = self.debug or bool(bound.values.get("Debug"))
-        code: int = importlib.import_module(f"remotejobs.cli.verbs.{command.name}").run(bound)
+        if command.check:
+            command.check(bound.values)
+        module = importlib.import_module(f"remotejobs.cli.verbs.{command.name.lstrip('_')}")
+        code: int = module.run(bound)
         return code
 
     def say(self, error: RemoteJobsError) -> None:
         """One line: what happened, PowerShell's error id where there is one, where to read on after a mistake."""
-        error_id = f" [{error.error_id}]" if error.error_id else ""
         see = f" See: {self.see}" if isinstance(error, BindingError) else ""
-        print(f"{self.called}: {_one_line(error.message)}{error_id}{see}", file=sys.stderr)
+        print(error_line(self.called, error) + see, file=sys.stderr)
 
     def say_unexpected(self, error: Exception) -> None:
         """A mistake of this program: the traceback only when it was asked for."""
@@ -96,7 +99,7 @@ class _Line:
 
             traceback.print_exception(error)
         print(
-            f"{self.called}: internal error, {type(error).__name__}: {_one_line(str(error))}"
+            f"{self.called}: internal error, {type(error).__name__}: {one_line(str(error))}"
             f"{'' if self.debug else ' (-Debug, or REMOTEJOBS_DEBUG=1, prints the traceback for a bug report)'}",
             file=sys.stderr,
         )
@@ -104,8 +107,3 @@ class _Line:
 
 def _names(words: Sequence[str]) -> set[str]:
     return {word.name.lower() for word in read(words) if isinstance(word, Name)}
-
-
-def _one_line(text: str) -> str:
-    """A message as one line without control characters: part of it may come from a host."""
-    return "".join(character if character.isprintable() else " " for character in text)

@@ -6,9 +6,9 @@ Knows the shape of the tables. Must not know how words are bound to them, nor an
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from remotejobs.cli.values import ParameterType
 
@@ -92,6 +92,7 @@ class Command:
         default_set: The parameter set that is taken where several fit.
         refused: Names that people will try, with the sentence that says what to do instead.
         examples: Lines for help.
+        check: Refuses values that bind but cannot go together (raises UsageError).
     """
 
     name: str
@@ -102,6 +103,7 @@ class Command:
     default_set: str = ALL_SETS
     refused: Mapping[str, str] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
+    check: Callable[[Mapping[str, Any]], None] | None = None
 
     @property
     def sets(self) -> tuple[str, ...]:

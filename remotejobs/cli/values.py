@@ -9,6 +9,7 @@ A type says two things, as PowerShell's positional binding needs both: whether a
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -181,6 +182,13 @@ def _switch(argument: Argument) -> bool:
     raise cannot_convert(argument, SWITCH.name)
 
 
+def _guid(argument: Argument) -> uuid.UUID:
+    try:
+        return uuid.UUID(argument.text)
+    except ValueError:
+        raise cannot_convert(argument, "System.Guid") from None
+
+
 def _version(argument: Argument) -> tuple[int, ...]:
     parts = argument.text.split(".")
     if not 2 <= len(parts) <= 4:
@@ -289,6 +297,7 @@ PATH = dataclasses.replace(TEXT, label="path")
 URIS = dataclasses.replace(many(dataclasses.replace(TEXT, name="System.Uri", label="uri")), exact=_never)
 INT = ParameterType("System.Int32", "int", _int, _is_int)
 INTS = many(INT)
+GUIDS = many(ParameterType("System.Guid", "guid", _guid))
 BOOL = ParameterType("System.Boolean", "bool", _bool, lambda argument: isinstance(argument.constant, bool))
 SWITCH = ParameterType("System.Management.Automation.SwitchParameter", "switch", _switch, BOOL.exact, switch=True)
 VERSION = ParameterType("System.Version", "version", _version)

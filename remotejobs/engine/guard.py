@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from remotejobs.errors import AuthenticationError
 
@@ -22,6 +23,15 @@ class _Use:
     waiting: list[asyncio.Future[None]] = field(default_factory=list)
 
 
+class Leaving(Protocol):
+    """Who waits at the gate, and may be told to stop meanwhile."""
+
+    @property
+    def stop_requested(self) -> bool:
+        """It is to wait no longer."""
+        ...
+
+
 class Guard:
     """The gate that every authentication of a job passes.
 
@@ -34,14 +44,16 @@ class Guard:
         self._uses: dict[str, _Use] = {}
         self._open = False
 
-    async def enter(self, credential: str) -> None:
-        """Wait until an authentication with `credential` may begin.
+    async def enter(self, credential: str, who: Leaving) -> None:
+        """Wait until an authentication with `credential` may begin, or until `who` is to stop.
 
         Raises:
             AuthenticationError: It has been refused too often; `details["guard"]` is true.
         """
         use = self._uses.setdefault(credential, _Use())
         while not use.accepted and not self._open and use.refused + use.in_flight >= self._limit:
+            if who.stop_requested:
+                break
             if use.refused >= self._limit:
                 raise _shut(use.refused)
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -62,6 +74,10 @@ class Guard:
     def release(self) -> None:
         """Let everybody who waits through: the job is being stopped, and they will see it."""
         self._open = True
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Wake everybody who waits: one of them is to stop."""
         for use in self._uses.values():
             _wake(use)
 

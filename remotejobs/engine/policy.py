@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from remotejobs.errors import FaultError, RemoteJobsError, UnreachableError
 from remotejobs.ports import Attempt, Clock, Phase
+from remotejobs.states import EndReason
 from remotejobs.wsman.faults import Means, meaning
 
 _LATER_STATUSES = frozenset({400, 425, 429, 500, 502, 503, 504})
@@ -17,7 +18,7 @@ _QUOTA_WAIT, _QUOTA_LONGEST = 1.0, 20.0
 
 
 class RetryPolicy:
-    """Decides on attempts that ended before STARTING; nothing after it is ever tried again.
+    """Decides on attempts that ended before STARTING; nothing after it is ever tried again, only looked for again.
 
     Args:
         tries: More tries after the first (MaxConnectionRetryCount).
@@ -28,9 +29,18 @@ class RetryPolicy:
         self._tries = tries
         self._quota_seconds = quota_seconds
 
-    def wants(self, attempt: Attempt) -> bool:
-        """True when the attempt's error may go away by itself."""
-        return attempt.error is not None and attempt.phase < Phase.STARTING and _passing(attempt.error)
+    def wants(self, attempt: Attempt, *, again: bool = False) -> bool:
+        """True when the attempt's error may go away by itself.
+
+        Args:
+            attempt: What it came to.
+            again: It looked for a command that an earlier run began, so it sent none; where its outcome is
+                Disconnected it may look once more.
+        """
+        if attempt.error is None:
+            return False
+        harmless = attempt.phase < Phase.STARTING or (again and attempt.outcome.reason is EndReason.Disconnected)
+        return harmless and _passing(attempt.error)
 
     async def again(
         self,
@@ -38,6 +48,8 @@ class RetryPolicy:
         run: Callable[[], Awaitable[Attempt]],
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]],
+        *,
+        again: bool = False,
     ) -> Attempt:
         """Try again after `first`, with growing pauses and jitter; return the last attempt.
 
@@ -46,6 +58,7 @@ class RetryPolicy:
             run: Makes one more attempt.
             clock: Measures how long quota faults have lasted.
             sleep: Waits between tries.
+            again: As in `wants`.
         """
         # Most jobs never fail: they need not pay for the import.
         from tenacity import AsyncRetrying, RetryCallState, retry_if_result, wait_random_exponential
@@ -78,7 +91,7 @@ class RetryPolicy:
             sleep=sleep,
             wait=pause,
             stop=give_up,
-            retry=retry_if_result(self.wants),
+            retry=retry_if_result(lambda attempt: self.wants(attempt, again=again)),
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else last,
         )
         result: Attempt = await retrying(attempt)

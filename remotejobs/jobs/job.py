@@ -1,237 +1,199 @@
-"""A job and its children as users see them: PowerShell's Job objects, read from the store.
+"""A job as users see it: PowerShell's Job object, read from the store.
 
-Knows rows, states and cursors. Must not know engines or protocols: what runs a job is behind the Running port.
+Knows rows, states and requests. Must not know engines or protocols: what runs a job in this process is behind the
+Running port, what runs it elsewhere is asked through the store, and a job that nobody runs any more is taken over by
+a callable that the API gives.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
 
-from remotejobs.clock import SystemClock
-from remotejobs.errors import JobError
-from remotejobs.jobs.received import Origin, ReceivedRecord
-from remotejobs.model import Outcome, seconds_of
-from remotejobs.ports import Arrival, ChildRow, Clock, JobStore, Running
-from remotejobs.states import JobState, parent_state
+from remotejobs.errors import ConfigurationError, JobError
+from remotejobs.jobs.child import ChildEnd, ChildJob, JobStateInfo, records_of
+from remotejobs.jobs.properties import JobProperties
+from remotejobs.jobs.reading import Reader
+from remotejobs.jobs.received import ReceivedRecord
+from remotejobs.model import seconds_of
+from remotejobs.ports import Clock, JobStore, Request, Running
+from remotejobs.states import JobState
 
-_PAGE = 256
+__all__ = ["ChildEnd", "ChildJob", "JobStateInfo", "RemoteJob", "TakeOver"]
 
+# A worker that dies changes nothing in the store: who waits for one looks at its lease every so many seconds.
+_LOOK_AGAIN = 2.5
 
-class ChildEnd(NamedTuple):
-    """A child job has ended."""
-
-    job_id: int
-    child_id: int
-    computer_name: str
-    outcome: Outcome
-
-
-class ChildJob:
-    """One target of a job: PowerShell's PSRemotingChildJob. Reads the store; holds nothing itself."""
-
-    ps_job_type_name = ""
-
-    def __init__(self, store: JobStore, job_id: int, index: int) -> None:
-        self._store = store
-        self._job_id = job_id
-        self._index = index
-
-    @property
-    def _row(self) -> ChildRow:
-        return self._store.job(self._job_id).children[self._index]
-
-    @property
-    def id(self) -> int:
-        """Unique in the store, parents included."""
-        return self._row.id
-
-    @property
-    def name(self) -> str:
-        """Always `Job<id>`; only parents are named by users."""
-        return f"Job{self._row.id}"
-
-    @property
-    def instance_id(self) -> uuid.UUID:
-        """Unique everywhere."""
-        return self._row.instance_id
-
-    @property
-    def location(self) -> str:
-        """The target as it was typed."""
-        return self._row.target.name
-
-    @property
-    def command(self) -> str:
-        """The script."""
-        return self._store.job(self._job_id).spec.command.text
-
-    @property
-    def state(self) -> JobState:
-        """PowerShell's job state."""
-        return self._row.state
-
-    @property
-    def outcome(self) -> Outcome | None:
-        """How it ended; None while it has not."""
-        return self._row.outcome
-
-    @property
-    def reason(self) -> str:
-        """Why it failed (JobStateInfo.Reason), empty where there is nothing to say."""
-        return self._row.outcome.message if self._row.outcome else ""
-
-    @property
-    def has_more_data(self) -> bool:
-        """True while it has not ended, and after that while something lies unread."""
-        return not self.state.finished or self._store.unread(self._job_id, self._index)
-
-    @property
-    def error_count(self) -> int:
-        """Records on the Error stream."""
-        return self._row.error_count
-
-    @property
-    def ps_begin_time(self) -> datetime | None:
-        """When the script began (UTC); None when it never did."""
-        return _time(self._row.began)
-
-    @property
-    def ps_end_time(self) -> datetime | None:
-        """When it ended (UTC)."""
-        return _time(self._row.ended)
-
-    def __repr__(self) -> str:
-        return f"<ChildJob {self.id} {self.location} {self.state.name}>"
+Credentials = Mapping[str, Any]
+TakeOver = Callable[[int, str, Credentials], Awaitable[None]]
+"""take_over(job_id, mode, credentials): returns when another process has the job's lease; mode is connect or stop."""
 
 
-class RemoteJob:
+class RemoteJob(JobProperties):
     """A parent job: PowerShell's PSRemotingJob with type RemoteJob.
 
-    Reading moves a cursor. With the memory store what was read is gone; a job that nobody reads is held back when too
-    much lies unread.
+    Reading moves a cursor that the store keeps, for all processes. With the memory store what was read is gone; a job
+    that nobody reads is held back when too much lies unread.
+
+    Args:
+        store: Where it is kept.
+        job_id: Its id.
+        running: What runs it, where that is this process.
+        clock: Time; the store's unless given.
+        take_over: What a job needs that nobody runs any more, before it can be stopped or connected.
     """
 
-    ps_job_type_name = "RemoteJob"
-    status_message = ""
-
     def __init__(
-        self, store: JobStore, job_id: int, running: Running | None = None, clock: Clock | None = None
+        self,
+        store: JobStore,
+        job_id: int,
+        running: Running | None = None,
+        clock: Clock | None = None,
+        *,
+        take_over: TakeOver | None = None,
     ) -> None:
-        self._store = store
-        self._running = running
-        self._clock = clock or SystemClock()
-        self._cursor = 0
-        self._told = 0
-        self._origins: dict[int, Origin] = {}
-        self.id = job_id
-        row = store.job(job_id)
-        self.child_jobs = [ChildJob(store, job_id, index) for index in range(len(row.children))]
+        super().__init__(store, job_id, running, clock)
+        self.take_over = take_over
+        self._reader = Reader(store, job_id)
+        self._child_jobs: list[ChildJob] | None = None
 
     @property
-    def name(self) -> str:
-        """As given, else `Job<id>`; not unique."""
-        return self._store.job(self.id).name
+    def child_jobs(self) -> list[ChildJob]:
+        """One for each target, in the order in which they were named."""
+        if self._child_jobs is None:
+            self._child_jobs = [ChildJob(self, index) for index in range(len(self.row.children))]
+        return self._child_jobs
 
-    @property
-    def instance_id(self) -> uuid.UUID:
-        """Unique everywhere."""
-        return self._store.job(self.id).instance_id
-
-    @property
-    def location(self) -> str:
-        """The children's locations joined by commas, duplicates kept."""
-        return ",".join(child.target.name for child in self._store.job(self.id).children)
-
-    @property
-    def command(self) -> str:
-        """The script."""
-        return self._store.job(self.id).spec.command.text
-
-    @property
-    def state(self) -> JobState:
-        """Derived from the children's states."""
-        row = self._store.job(self.id)
-        return parent_state(row.counts, stop_requested=row.stop_requested, last_change=row.last_change)
-
-    @property
-    def has_more_data(self) -> bool:
-        """True until the job has ended and everything was read."""
-        return not self.state.finished or self._store.unread(self.id)
-
-    @property
-    def notes(self) -> list[str]:
-        """What holds this run back or should be known of it, one sentence each."""
-        return self._store.job(self.id).notes
-
-    @property
-    def outcomes(self) -> list[ChildEnd]:
-        """The ends so far, in the order of the target list."""
-        row = self._store.job(self.id)
-        return [_end(self.id, child) for child in row.children if child.outcome is not None]
-
-    @property
-    def ps_begin_time(self) -> datetime | None:
-        """When the job was made (UTC)."""
-        return _time(self._store.job(self.id).began)
-
-    @property
-    def ps_end_time(self) -> datetime | None:
-        """When its last child ended (UTC)."""
-        return _time(self._store.job(self.id).ended)
-
-    async def stream(self) -> AsyncIterator[ReceivedRecord]:
-        """Yield records as they arrive until the job has ended and all was read. Moves the cursor item by item."""
-        async for item in self.events():
-            if isinstance(item, ReceivedRecord):
-                yield item
-
-    async def events(self, idle: Callable[[], None] | None = None) -> AsyncIterator[ReceivedRecord | ChildEnd]:
-        """Yield records as they arrive, and each child's end after its last record.
-
-        Args:
-            idle: Called when all that is there has been yielded, before waiting for more.
-        """
-        store, row = self._store, self._store.job(self.id)
-        while True:
-            version, ended = store.version(self.id), len(row.ends)
-            done = self.state.persistent
-            while page := store.read(self.id, self._cursor, _PAGE):
-                for arrival in page:
-                    yield self._received(arrival)
-                    self._cursor = arrival.number
-                store.advance(self.id, self._cursor)
-            for index in row.ends[self._told : ended]:
-                yield _end(self.id, row.children[index])
-                self._told += 1
-            if done:
-                return
-            if idle:
-                idle()
-            await store.wait_change(self.id, version)
-
-    def receive(self, *, keep: bool = False) -> list[ReceivedRecord]:
-        """Return what has arrived and was not read yet, without waiting (Receive-Job).
+    def stream(self, *, keep: bool = False, from_start: bool = False) -> AsyncIterator[ReceivedRecord]:
+        """Yield records as they arrive until the job has ended and all was read. Moves the cursor.
 
         Args:
             keep: Leave the cursor where it is.
+            from_start: Also what was received before and is still stored.
         """
-        after, received = self._cursor, []
-        while page := self._store.read(self.id, after, _PAGE):
-            received += [self._received(arrival) for arrival in page]
-            after = page[-1].number
-        if not keep and received:
-            self._cursor = after
-            self._store.advance(self.id, after)
-        return received
+        return records_of(self.events(keep=keep, from_start=from_start))
 
-    async def wait(self, timeout: float | timedelta | None = None) -> bool:
-        """Wait until the job has ended (Wait-Job).
+    async def events(
+        self,
+        idle: Callable[[], None] | None = None,
+        *,
+        keep: bool = False,
+        from_start: bool = False,
+        force: bool = False,
+        children: Sequence[int] | None = None,
+    ) -> AsyncGenerator[ReceivedRecord | ChildEnd, None]:
+        """Yield records as they arrive, and each child's end after its last record, once.
+
+        Args:
+            idle: Called before the cursor moves and when all that is there has been yielded: print it now.
+            keep: Leave the cursor, and what was told of ends, where they are.
+            from_start: Also what was received before and is still stored.
+            force: Go on while the job is Disconnected.
+            children: Indexes of the children to read; None reads all.
+        """
+        if self.removed:
+            return
+        store, passed = self.store, 0
+        reader = self._reader
+        if keep or from_start or children is not None or idle:
+            reader = Reader(store, self.id, children, keep=keep, from_start=from_start, flush=idle)
+        while True:
+            version, row = store.version(self.id), store.job(self.id)
+            ended, settled = len(row.ends), self._settled(row, force, children)
+            for record in reader.read():
+                yield record
+            told: list[int] = []
+            try:
+                for index in row.ends[passed:ended]:
+                    if (children is None or index in children) and (from_start or not row.children[index].told):
+                        yield self._stored_end(row.children[index])
+                        told.append(index)
+            finally:
+                if told and not keep:
+                    if idle:
+                        idle()
+                    store.tell(self.id, told)
+            passed = ended
+            if settled:
+                for end in self._presumed_ends(row, children):
+                    yield end
+                return
+            if idle:
+                idle()
+            await self._changed(version)
+
+    def receive(
+        self, *, keep: bool = False, from_start: bool = False, children: Sequence[int] | None = None
+    ) -> list[ReceivedRecord]:
+        """Return what has arrived and was not read yet, host by host, without waiting (Receive-Job).
+
+        Args:
+            keep: Leave the cursor where it is.
+            from_start: Also what was received before and is still stored.
+            children: Indexes of the children to read; None reads all.
+        """
+        return list(self.read(keep=keep, from_start=from_start, children=children))
+
+    def read(
+        self,
+        *,
+        keep: bool = False,
+        from_start: bool = False,
+        children: Sequence[int] | None = None,
+        flush: Callable[[], None] | None = None,
+    ) -> Iterator[ReceivedRecord]:
+        """Yield what `receive` returns, item by item: the cursor stays before the one that was not taken."""
+        if self.removed:
+            return iter(())
+        reader = self._reader
+        if keep or from_start or children is not None or flush:
+            reader = Reader(self.store, self.id, children, keep=keep, from_start=from_start, flush=flush)
+        return reader.read_by_host()
+
+    def ends(
+        self,
+        *,
+        keep: bool = False,
+        from_start: bool = False,
+        children: Sequence[int] | None = None,
+        count: int | None = None,
+    ) -> Iterator[ChildEnd]:
+        """Yield the ends that were not told yet, in the order of the target list, without waiting.
+
+        Args:
+            keep: Leave them untold.
+            from_start: Also those that were told.
+            children: Indexes of the children to look at; None looks at all.
+            count: Look at the first so many ends only, in the order in which they came.
+        """
+        if self.removed:
+            return
+        row, told = self.row, list[int]()
+        try:
+            for index in sorted(row.ends[:count]):
+                child = row.children[index]
+                if (children is None or index in children) and (from_start or not child.told):
+                    yield self._stored_end(child)
+                    told.append(index)
+            yield from self._presumed_ends(row, children)
+        finally:
+            if told and not keep:
+                self.store.tell(self.id, told)
+
+    async def wait(
+        self,
+        timeout: float | timedelta | None = None,
+        *,
+        force: bool = False,
+        children: Sequence[int] | None = None,
+    ) -> bool:
+        """Wait until the job has ended or is Disconnected (Wait-Job).
 
         Args:
             timeout: Seconds or timedelta; None waits as long as it takes.
+            force: Wait on while it is Disconnected.
+            children: Indexes of the children to wait for; None waits for all.
 
         Returns:
             True when it ended, False when the time was over first.
@@ -239,53 +201,238 @@ class RemoteJob:
         Raises:
             JobError: It cannot end: too much output lies unread. Read it with `stream` or `receive`.
         """
+        if self.removed:
+            return True
         try:
             with self._clock.timeout(seconds_of(timeout)):
-                while not self.state.persistent:
-                    version = self._store.version(self.id)
-                    if self._store.held(self.id):
-                        raise JobError(
-                            f"Job {self.id} waits for its output to be read: receive it, then wait again.",
-                            error_id="BlockedJobsDeadlockWithWaitJob",
-                        )
-                    await self._store.wait_change(self.id, version)
-                if self._running:
+                while True:
+                    version = self.store.version(self.id)
+                    if self._settled(self.row, force, children):
+                        break
+                    self._refuse_blocked()
+                    await self._changed(version)
+                if self._running and children is None:
                     await self._running.finished()
         except TimeoutError:
             return False
         return True
 
-    async def stop(self) -> None:
-        """Stop every child and wait until all have ended (Stop-Job). A job that has ended is left as it is."""
-        if self.state.finished:
+    async def stop(self, credentials: Credentials | None = None) -> None:
+        """Stop every child and wait until all have ended (Stop-Job). A job that has ended is left as it is.
+
+        Args:
+            credentials: By name; needed where nobody runs the job any more, so that it has to be taken over first.
+
+        Raises:
+            JobError: StopJobError: a host did not answer, its script may still run.
+            ConfigurationError: CredentialMissing: it has to be taken over, and a credential is missing.
+        """
+        await self._let_go()
+        if self._running is not None:
+            if not self.state.finished:
+                self.request_stop()
+                await self.wait()
             return
-        self.request_stop()
-        await self.wait()
+        if self.removed or self._state(self.row).finished:
+            return
+        if self._owned():
+            self.store.request(self.id, Request.STOP)
+            await self._while_owned()
+        if self._state(self.row).finished:
+            return
+        await self._taken_over("stop", credentials)
+        await self._while_owned()
+        left = [child.location for child in self.child_jobs if not child.state.finished]
+        if left:
+            raise JobError(
+                f"Job {self.id} could not be stopped on {', '.join(left[:10])}{' ...' if len(left) > 10 else ''}: no "
+                f"answer. The script may still run there. Try again when the hosts answer: remotejob stop {self.id}",
+                error_id="StopJobError",
+                targets=left,
+            )
+
+    async def stop_child(self, index: int) -> None:
+        """Stop one child and wait until it has ended; what ChildJob.stop calls."""
+        await self._let_go()
+        if self.removed or self.row.children[index].state.finished:
+            return
+        if self._running is None and not self._owned():
+            name = self.row.children[index].target.name
+            raise JobError(
+                f"[{name}] Nobody runs job {self.id}, so this target alone cannot be stopped. Connect to the job first "
+                f"(remotejob connect {self.id}), or stop all of it (remotejob stop {self.id}).",
+                error_id="StopJobError",
+            )
+        self.store.request(self.id, Request.STOP, index)
+        if self._running is not None:
+            self._running.request(Request.STOP, index)
+        await self.wait(children=(index,))
 
     def request_stop(self) -> None:
-        """Ask every child to stop, without waiting. Safe in a signal handler of the loop; repeats do nothing."""
-        if self._running is None:
-            raise JobError(f"Job {self.id} is not run by this process.", error_id="StopJobError")
-        self._store.stop_requested(self.id)
-        self._running.stop()
+        """Ask every child to stop, without waiting. Safe in a signal handler of the loop; repeats do nothing.
 
-    def _received(self, arrival: Arrival) -> ReceivedRecord:
-        origin = self._origins.get(arrival.child)
-        if origin is None:
-            row = self._store.job(self.id)
-            child = row.children[arrival.child]
-            origin = Origin(self.id, child.id, child.target.name, child.start.shell_id, not row.spec.hide_computer_name)
-            self._origins[arrival.child] = origin
-        return ReceivedRecord(origin, arrival.record)
+        Raises:
+            JobError: Nobody runs the job.
+        """
+        self._request(Request.STOP, "StopJobError")
 
-    def __repr__(self) -> str:
-        return f"<RemoteJob {self.id} {self.name!r} {self.state.name} {len(self.child_jobs)} targets>"
+    async def disconnect(self) -> None:
+        """Leave every shell on its host, and wait until that is done. A Disconnected job is left as it is.
+
+        Raises:
+            JobError: It has ended.
+        """
+        await self._let_go()
+        state = self._state(self.row)
+        if state is JobState.Disconnected and not self._owned():
+            return
+        if state.finished:
+            raise JobError(
+                f"Job {self.id} is {state.name}: there is nothing to disconnect. Receive it: "
+                f"remotejob receive {self.id}",
+                error_id="CannotDisconnectSessionWhenNotOpened",
+                state=state.name,
+            )
+        self._request(Request.DISCONNECT, "PSSessionDisconnectFailed")
+        await self.wait()
+
+    async def connect(self, credentials: Credentials | None = None) -> None:
+        """Find the shells of a Disconnected or abandoned job again; another process then receives what they send.
+
+        Returns when that process has the job. A job that somebody runs is left as it is.
+
+        Args:
+            credentials: By name, as `credential_names` lists them.
+
+        Raises:
+            JobError: PSJobConnectFailed: it has ended.
+            ConfigurationError: CredentialMissing.
+        """
+        await self._let_go()
+        row = self.row
+        state = self._state(row)
+        if not row.counts or all(child.state.finished for child in row.children):
+            raise JobError(
+                f"Job {self.id} is {state.name}: there is nothing to connect to. Receive it (remotejob receive "
+                f"{self.id}) or run it again where it failed (remotejob retry {self.id}).",
+                error_id="PSJobConnectFailed",
+                state=state.name,
+            )
+        if self._running is None and not self._owned():
+            await self._taken_over("connect", credentials)
+
+    async def remove(self, *, force: bool = False, credentials: Credentials | None = None) -> tuple[str, ...]:
+        """Remove the job, its children and all that was received (Remove-Job).
+
+        Args:
+            force: Stop it first where it has not ended.
+            credentials: As for `stop`.
+
+        Returns:
+            Names of targets that did not answer to the stop: their scripts may still run.
+
+        Raises:
+            JobError: It has not ended, or was removed before.
+        """
+        if self.removed:
+            raise cannot_remove()
+        left: tuple[str, ...] = ()
+        if not self._state(self.row).finished:
+            if not force:
+                raise not_finished(self)
+            try:
+                await self.stop(credentials)
+            except JobError as error:
+                # PowerShell removes it too; the shells end with their idle timeout
+                if "targets" not in error.details:
+                    raise
+                left = tuple(error.details["targets"])
+        elif self._running is not None:
+            await self._running.finished()
+        self._last = self.store.job(self.id)
+        list(self._last.children)  # a removed job's object stays readable
+        self.removed = True
+        self.store.remove(self.id)
+        return left
+
+    async def _let_go(self) -> None:
+        """What this process ran and left on its hosts is from then on like any other process's job."""
+        if self._running is not None and not self.removed and self._state(self.row) is JobState.Disconnected:
+            await self._running.finished()
+            self._running = None
+
+    async def _changed(self, version: int) -> None:
+        if self._running is not None:
+            await self.store.wait_change(self.id, version)
+            return
+        try:
+            with self._clock.timeout(_LOOK_AGAIN):
+                await self.store.wait_change(self.id, version)
+        except TimeoutError:
+            pass
+
+    async def _while_owned(self) -> None:
+        """Wait until the job has ended, or nobody runs it."""
+        while True:
+            version = self.store.version(self.id)
+            if self._state(self.row).finished or not self._owned():
+                return
+            await self._changed(version)
+
+    def _request(self, request: Request, error_id: str) -> None:
+        if self._running is None and not self._owned():
+            raise JobError(
+                f"Nobody runs job {self.id}: the process that did is gone. Take it over: remotejob connect {self.id}",
+                error_id=error_id,
+            )
+        self.store.request(self.id, request)
+        if self._running is not None:
+            self._running.request(request)
+
+    async def _taken_over(self, mode: str, credentials: Credentials | None) -> None:
+        if self.take_over is None:
+            raise JobError(
+                f"Nobody runs job {self.id}, and it cannot be taken over from here.",
+                error_id="StopJobError" if mode == "stop" else "PSJobConnectFailed",
+            )
+        given = credentials or {}
+        missing = [name for name in self.credential_names if name not in given]
+        if missing:
+            who = ", ".join(f"the credential {name!r}" if name else "a credential" for name in missing)
+            raise ConfigurationError(
+                f"Nobody runs job {self.id}: to {mode} it, it is taken over first, and that needs {who}. On the "
+                "command line: -Credential USER, with -PasswordFile FILE, REMOTEJOBS_PASSWORD or a terminal to ask on.",
+                error_id="CredentialMissing",
+                job=self.id,
+                credentials=missing,
+            )
+        await self.take_over(self.id, mode, given)
+
+    def _refuse_blocked(self) -> None:
+        if self.store.held(self.id):
+            raise JobError(
+                f"Job {self.id} waits for its output to be read: receive it, then wait again.",
+                error_id="BlockedJobsDeadlockWithWaitJob",
+            )
 
 
-def _end(job_id: int, child: ChildRow) -> ChildEnd:
-    assert child.outcome is not None
-    return ChildEnd(job_id, child.id, child.target.name, child.outcome)
+def not_finished(job: RemoteJob, by: str = "Job") -> JobError:
+    """Remove-Job's refusal; `by` is PowerShell's name of the parameter that named the job."""
+    named = {"Name": f" and the name {job.name}", "InstanceId": f" and the instance identifier {job.instance_id}"}
+    comma = "" if by == "InstanceId" else ","
+    return JobError(
+        f"The command cannot remove the job with the job ID {job.id}{named.get(by, '')} because the job is not "
+        f"finished. To remove the job, first stop the job{comma} or use the Force parameter. (Parameter '{by}')",
+        error_id="JobObjectNotFinishedCannotBeRemoved",
+        job=job.id,
+        state=job.state.name,
+    )
 
 
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+def cannot_remove() -> JobError:
+    """Remove-Job's refusal of a child, or of what is removed already."""
+    return JobError(
+        "The command cannot remove the job because it does not exist or because it is a child job. Child jobs can be "
+        "removed only by removing the parent job.",
+        error_id="CannotRemoveJob",
+    )

@@ -1,4 +1,4 @@
-"""One attempt at one target: connect, open a runspace, start the script, receive to its end.
+"""One attempt at one target: connect, open a runspace, start the script or find it again, receive to its end.
 
 Knows the order of WS-Man requests and PSRP messages, and which of them may be sent a second time. Must not know
 throttles, retries of whole attempts, or stores: it tells a ledger and waits for it. Nothing is sent that depends on a
@@ -8,457 +8,437 @@ promise to the ledger before the ledger has it.
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
+import contextlib
 import uuid
-from collections.abc import Awaitable, Iterator
-from typing import TypeVar
+from collections.abc import Coroutine
+from dataclasses import replace
 
 from remotejobs.errors import (
     AccessDeniedError,
     AuthenticationError,
     FaultError,
-    LimitError,
-    ProtocolError,
     RemoteJobsError,
-    TimedOutError,
     UnreachableError,
 )
-from remotejobs.model import Outcome, Record, Stream
-from remotejobs.ports import ChildLedger, ChildTask, Clock, Control, Phase, Reply
-from remotejobs.session.exchange import AnswerLostError, Reader, ask, read_reply
-from remotejobs.session.outcomes import ended_by, failure_of, timed_out
+from remotejobs.model import Outcome
+from remotejobs.ports import ChildLedger, ChildTask, Clock, Control, Fresh, Phase
+from remotejobs.session.attaching import look, take_back
+from remotejobs.session.exchange import ask
+from remotejobs.session.intake import Intake
+from remotejobs.session.link import Link
+from remotejobs.session.opening import command, open_pool, send
+from remotejobs.session.outcomes import (
+    ended_as,
+    ended_by,
+    left,
+    lives_on,
+    lost_command,
+    lost_shell,
+    not_found_again,
+)
 from remotejobs.session.prepared import PreparedJob
 from remotejobs.states import EndReason
 from remotejobs.wsman import shells
-from remotejobs.wsman.envelopes import LARGE_ENVELOPE_SIZE, Request, read_answer
-from remotejobs.wsman.faults import Means, meaning
+from remotejobs.wsman.envelopes import LARGE_ENVELOPE_SIZE, SHELL, Element, Request, read_answer
+from remotejobs.wsman.faults import CONCURRENCY, HELD, SHELL_EXISTS, Means, meaning
 from remotejobs.wsman.psrp.messages import PROTOCOL_VERSION
-from remotejobs.wsman.psrp.runspace import PipelineState, PoolState, RecordData, Runspace
+from remotejobs.wsman.psrp.runspace import Runspace
 from remotejobs.wsman.received import read_received
 
-_log = logging.getLogger(__name__)
-_T = TypeVar("_T")
-_GRACE = 30.0  # seconds past OperationTimeout after which an answer counts as lost
-_EMPTY_PAUSE = 0.5  # seconds between empty answers of a host that does not hold the request as it should
-_AT_ONCE = 1.0  # seconds; an empty answer that took longer was held
+# A host that disconnects us again and again without an answer in between has to stop somewhere.
+_MOST_RETAKES = 5
+# Seconds after Disconnect in which the host should have ended the pending Receive.
+_LEAVE_GRACE = 5.0
 
 
 class Conversation:
     """One attempt; `run` once, then `close`."""
 
     __slots__ = (
-        "_bytes",
+        "_aside",
         "_clock",
         "_command_id",
         "_control",
-        "_errors",
-        "_heard",
+        "_idle",
+        "_intake",
         "_job",
+        "_leaving",
         "_ledger",
-        "_losses",
+        "_link",
         "_option",
-        "_quiet",
-        "_refused",
+        "_outcome",
+        "_resume",
+        "_retakes",
         "_runspace",
-        "_seq",
         "_shell",
         "_shell_may_exist",
-        "_stopper",
+        "_start",
         "_target",
-        "_transport",
         "phase",
     )
 
     def __init__(self, job: PreparedJob, child: ChildTask, ledger: ChildLedger, control: Control, clock: Clock) -> None:
+        start = child.start
+        ids, resume = (start, None) if isinstance(start, Fresh) else (start.ids, start)
         self._job, self._ledger, self._control, self._clock = job, ledger, control, clock
-        self._target = child.target
+        self._target, self._start, self._resume = child.target, ids, resume
         self._option = option = job.spec.session_option
-        requests = job.requests(child.target, child.start.session_id)
-        self._shell = shells.PowerShellShell(requests, _upper(child.start.shell_id))
+        requests = job.requests(child.target, ids.session_id, "")
+        self._shell = shells.PowerShellShell(requests, resume.shell_id if resume else _upper(ids.shell_id))
+        self._command_id = resume.command_id if resume else _upper(ids.command_id)
         self._runspace = Runspace(
-            child.start.shell_id,
-            child.start.command_id,
+            ids.shell_id,
+            ids.command_id,
             job.init,
             job.pipeline,
             max_object=option.maximum_received_object_size,
+            after=resume.object_id if resume else None,
         )
-        self._command_id = _upper(child.start.command_id)
-        self._transport = job.connect(child.target)
-        self._stopper: asyncio.Task[None] | None = None
-        self._seq = self._errors = self._bytes = self._losses = self._quiet = 0
-        self._heard = 0.0
-        self._refused = self._shell_may_exist = False
+        self._intake = Intake(job.spec, ledger, clock, resume.seq if resume else 0)
+        self._link = Link(job, child.target, control, clock)
+        self._idle = option.idle_timeout
+        self._aside: asyncio.Task[None] | None = None
+        self._outcome: Outcome | None = None
+        self._retakes = 0
+        self._leaving = self._shell_may_exist = False
         self.phase = Phase.CONNECT
 
     async def run(self) -> Outcome:
-        """Run the script to its end.
+        """Run the script to its end, or until its shell is left on the host.
 
         Raises:
             RemoteJobsError: What ended the attempt; `outcome_of` says how the child ends by it.
         """
+        link, control = self._link, self._control
         try:
-            self._control.on_stop(self._stop)
-            await self._within(self._transport.open(), "connect")
-            self._note("connected")
-            await self._control.enter(Phase.AUTHENTICATE)
-            await self._open()
-            await self._start()
+            control.on_request(self._requested)
+            await link.within(link.transport.open(), "connect")
+            link.note("connected")
+            await control.enter(Phase.AUTHENTICATE)
+            if self._resume is None:
+                await self._open()
+                await self._begin()
+            else:
+                await self._find()
+            if self.phase is Phase.STARTED and self._wants_to_leave and await self._leave():
+                return self._left()
+            control.on_request(self._requested)  # what was asked for meanwhile counts now
             return await self._receive()
         finally:
-            self._control.on_stop(None)
-            if self._stopper:
-                self._stopper.cancel()
+            control.on_request(None)
+            if self._aside:
+                self._aside.cancel()
 
     def outcome_of(self, error: RemoteJobsError) -> Outcome:
-        """How the child ends if `error` is the end of it."""
-        if self._control.stop_requested:
+        """How the child stands if `error` is the end of the attempt."""
+        resume, stopped = self._resume, self._control.stop_requested
+        if self._outcome is not None:
+            return self._outcome
+        if resume is not None and self.phase < Phase.STARTED:
+            if stopped and isinstance(error, FaultError) and error.code in HELD:
+                return Outcome(EndReason.Stopped, "Another client holds the shell of the script; it is being deleted.")
+            outcome = not_found_again(error, started=resume.started, seq=resume.seq)
+            self._leaving = outcome.reason is EndReason.Disconnected
+            return outcome
+        if stopped:
             before = self.phase < Phase.STARTING
             text = "" if before else f"It did not end in order: {error.message}"
-            return Outcome(EndReason.Stopped, text, error_count=self._errors, details={"phase": self.phase.name})
-        outcome = ended_by(error, self.phase, refused=self._refused)
-        return Outcome(
-            outcome.reason,
-            outcome.message,
-            error_id=outcome.error_id,
-            error_count=self._errors,
-            details=outcome.details,
-        )
+            return Outcome(EndReason.Stopped, text, error_count=self._intake.errors, details={"phase": self.phase.name})
+        if resume is not None and error.details.get("silent"):
+            outcome = lost_command(error, seq=self._intake.seq, started=True)
+        elif self.phase is Phase.STARTED and self._runspace.version != "2.1" and lives_on(error):
+            self._leaving = True
+            outcome = left(self._idle, error.message, error)
+        else:
+            outcome = ended_by(error, self.phase, refused=bool(error.details.get("refused")))
+        return replace(outcome, error_count=self._intake.errors)
 
     async def close(self) -> None:
-        """Delete the shell if there may be one, drop the connection. Bounded by the cleanup clock; never raises."""
+        """Delete the shell if there may be one that nobody needs; drop the connection.
+
+        Bounded by the cleanup clock; never raises.
+        """
         try:
             with self._clock.timeout(self._job.spec.clocks.cleanup):
-                if self._shell_may_exist:
-                    await self._delete()
+                if self._shell_may_exist and not self._leaving:
+                    await self._link.delete(self._shell.delete())
         except (RemoteJobsError, TimeoutError):
             pass  # the host deletes it by itself when its IdleTimeout has passed
         finally:
-            self._transport.close()
+            self._link.transport.close()
+
+    def abandon(self) -> None:
+        """Drop the connection and leave the shell: it is another process's now."""
+        self._leaving = True
+        self._link.transport.close()
 
     # -- opening ------------------------------------------------------------------------------------------------------
 
     async def _open(self) -> None:
         self.phase = Phase.AUTHENTICATE
-        shell, runspace = self._shell, self._runspace
+        link, shell, runspace = self._link, self._shell, self._runspace
         first, *more = runspace.opening(shell.payload_size)
-        creating = ask(
-            self._transport,
-            shell.create(
-                first,
-                protocol=PROTOCOL_VERSION,
-                no_profile=self._option.no_machine_profile,
-                idle_timeout=self._option.idle_timeout,
-            ),
-            read_answer,
-        )
+        creating = self._create(first)
         del first
         self._shell_may_exist = True
         try:
-            answer = await self._within(creating, "authenticate")
+            answer = await link.within(creating, "authenticate")
         except AuthenticationError:
             self._shell_may_exist = False
             raise
-        except (FaultError, AccessDeniedError):
-            self._shell_may_exist = False
+        except (FaultError, AccessDeniedError) as error:
             await self._control.enter(Phase.OPEN)
-            raise
+            if not isinstance(error, FaultError) or error.code != SHELL_EXISTS:
+                self._shell_may_exist = False
+                raise
+            # Nobody else has this id: a run that was killed before it sent the script has left it there, idle.
+            link.note("the shell is there already")
+            await link.within(link.delete(shell.delete()), "open")
+            answer = await link.within(self._create(runspace.opening(shell.payload_size)[0]), "open")
         self.phase = Phase.OPEN
         await self._control.enter(Phase.OPEN)
         shell.created(answer)
-        self._note("shell %s", shell.shell_id)
+        link.note("shell %s", shell.shell_id)
         limit = self._job.spec.clocks.open
         due = None if limit is None else self._clock.monotonic() + limit
-        for packet in more:
-            await self._within(ask(self._transport, shell.send(packet, None), read_answer), "open", due)
-        while runspace.pool_state != PoolState.Opened:
-            await self._poll_pool(due)
-        self._note("runspace opened, protocol %s", runspace.version)
+        await open_pool(link, shell, runspace, more, due)
+        link.note("runspace opened, protocol %s", runspace.version)
         if runspace.version != "2.1":
             shell.resize(LARGE_ENVELOPE_SIZE)
 
-    async def _poll_pool(self, due: float | None) -> None:
-        shell, runspace = self._shell, self._runspace
-        try:
-            received = await self._within(ask(self._transport, shell.receive(None), read_received), "open", due)
-        except FaultError as fault:
-            if meaning(fault).means is not Means.NOTHING_YET:
-                raise
-            await self._pause()
-            return
-        runspace.feed_pool(received.data)
-        await self._pause(received.data)
-        for reply in _taken(runspace.replies):
-            await self._within(ask(self._transport, shell.send(reply, None, "pr"), read_answer), "open", due)
-        if runspace.closed or received.done:
-            raise ProtocolError(
-                "The host could not open a runspace"
-                + (f": {runspace.pool_reason}" if runspace.pool_reason else " and did not say why.")
-            )
+    def _create(self, packet: bytes) -> Coroutine[None, None, Element]:
+        option = self._option
+        request = self._shell.create(
+            packet,
+            protocol=PROTOCOL_VERSION,
+            no_profile=option.no_machine_profile,
+            idle_timeout=option.idle_timeout,
+            buffer_mode=option.output_buffering_mode,
+            name=self._job.spec.name or "remotejobs",
+        )
+        return ask(self._link.transport, request, read_answer)
 
     # -- starting -----------------------------------------------------------------------------------------------------
 
-    async def _start(self) -> None:
-        shell = self._shell
-        first, *more = self._runspace.starting(shell.payload_size)
+    async def _begin(self) -> None:
+        link, shell, runspace = self._link, self._shell, self._runspace
+        first, *more = runspace.starting(shell.payload_size)
         await self._ledger.starting()
         if self._control.stop_requested:
             raise UnreachableError("Stopped before the script was sent.")
         self.phase = Phase.STARTING
-        starting = self._command(first, alone=not more)
+        starting = command(link, shell, runspace, self._command_id, first, alone=not more)
         del first
-        self._command_id = await starting or self._command_id
+        given = await starting
+        self._command_id = given or self._command_id
         for packet in more:
-            await self._send(packet)
+            await send(link, shell, self._command_id, packet, self._clock)
+        if given:
+            await self._started()
+
+    async def _started(self) -> None:
+        """The host is known to have the command."""
+        await self._ledger.started(self._shell.shell_id, self._command_id)
         self.phase = Phase.STARTED
-        await self._ledger.started(shell.shell_id, self._command_id)
-        self._note("command %s started", self._command_id)
-        self._control.on_stop(self._stop)  # one that came meanwhile counts now
+        self._link.note("command %s started", self._command_id)
 
-    async def _command(self, packet: bytes, *, alone: bool) -> str:
-        """Post Command; the id in its answer, empty where that was lost and Receive will tell whether the host has it.
+    # -- finding again ------------------------------------------------------------------------------------------------
 
-        Args:
-            packet: The first bytes of CREATE_PIPELINE.
-            alone: They are all of it.
-        """
-        asking = self._answer(self._shell.command(self._command_id, packet), shells.read_command)
-        del packet
+    async def _find(self) -> None:
+        """Get hold of the command that another run of the job began."""
+        assert self._resume is not None
+        self.phase = Phase.AUTHENTICATE
+        link, shell = self._link, self._shell
+        requests = self._job.requests(self._target, self._start.session_id, SHELL)
         try:
-            return await asking
-        except AnswerLostError as error:
-            if not alone:
-                raise  # its other packets cannot follow: the id of the command is not known for certain
-            await self._reconnect(error)
-        except UnreachableError as error:
-            if "status" in error.details or not alone:
-                raise
-            # Not a byte has left, so this is the first time that it is sent, not the second.
-            await self._reconnect(error)
-            (packet,) = self._runspace.starting(self._shell.payload_size)
-            return await self._answer(self._shell.command(self._command_id, packet), shells.read_command)
-        except FaultError as fault:
-            if meaning(fault).means is not Means.NOTHING_YET:
-                self._refused = True
-                raise
-        return ""
+            found = await look(link, requests, shell.shell_id, "authenticate")
+        except (FaultError, AccessDeniedError):
+            await self._control.enter(Phase.OPEN)
+            raise
+        await self._control.enter(Phase.OPEN)
+        # The script was given to the host long ago: whatever happens now is no reason to begin anew.
+        self.phase = Phase.STARTING
+        self._shell_may_exist = True
+        if found is not None:
+            self._idle = found.idle_timeout or self._idle
+            link.note("shell %s is there, %s", shell.shell_id, found.state)
+        shell.resize(LARGE_ENVELOPE_SIZE)  # only hosts that know it let a shell outlive its client
+        self._runspace.resume()
+        await self._take_back(connected=found is None or not found.disconnected)
+        if self._resume.started:
+            await self._started()
 
-    async def _send(self, packet: bytes, stream: str = "stdin") -> None:
-        for delay in (*_delays(3), None):
-            try:
-                await self._answer(self._shell.send(packet, self._command_id, stream), read_answer)
-            except FaultError as fault:
-                if meaning(fault).means is not Means.BUSY or delay is None:
-                    raise
-                await self._clock.sleep(delay)
-            else:
-                return
+    async def _take_back(self, *, connected: bool) -> None:
+        self._retakes += 1
+        await take_back(
+            self._link,
+            self._shell,
+            self._runspace,
+            self._command_id,
+            self._control,
+            self._clock,
+            connected=connected,
+            fence=self._fence,
+        )
+
+    async def _fence(self) -> None:
+        """Commit what is so already: the ledger refuses where another process has the job."""
+        resume = self._resume
+        if self.phase is Phase.STARTED or (resume is not None and resume.started):
+            await self._ledger.started(self._shell.shell_id, self._command_id)
+        else:
+            await self._ledger.starting()
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 
     async def _receive(self) -> Outcome:
-        shell, runspace, clock = self._shell, self._runspace, self._clock
+        link, shell, runspace, clock = self._link, self._shell, self._runspace, self._clock
         silence = self._job.spec.clocks.silence
         due = None if silence is None else clock.monotonic() + silence
         while not runspace.ended:
             try:
-                received = await self._answer(shell.receive(self._command_id), read_received, due)
+                received = await link.answer(shell.receive(self._command_id), read_received, due)
             except FaultError as fault:
                 if meaning(fault).means is not Means.NOTHING_YET:
-                    raise
-                await self._pause()
+                    if self._leaving and meaning(fault).means is not Means.GONE:
+                        return self._left()
+                    await self._interrupted(fault)
+                else:
+                    self._retakes = 0
+                    if self.phase is not Phase.STARTED:
+                        await self._heard()
+                await link.pause()
                 continue
             except UnreachableError as error:
-                await self._reconnect(error)
+                if self._leaving:
+                    return self._left()
+                await link.restore(error)
                 continue
-            self._losses = 0
+            link.losses = self._retakes = 0
+            if self.phase is not Phase.STARTED:
+                await self._heard()
             records = runspace.feed_pipeline(received.data)
             if records:
-                self._note("%d records", len(records))
-                await self._append(records)
+                link.note("%d records", len(records))
+                await self._intake.append(records)
                 if silence is not None:
                     due = clock.monotonic() + silence
-            for reply in _taken(runspace.replies):
-                await self._send(reply, "pr")
+            if runspace.replies:
+                for reply in runspace.take_replies():
+                    await send(link, shell, self._command_id, reply, clock, "pr")
             if received.done:
                 break
-            await self._pause(received.data)
-        return self._ended()
+            await link.pause(received.data)
+        return ended_as(runspace, self._intake.errors, stopped=self._control.stop_requested)
 
-    async def _append(self, records: list[RecordData]) -> None:
-        now, seq, errors, size = self._clock.time(), self._seq, 0, 0
-        batch: list[Record] = []
-        for stream, object_id, raw in records:
-            seq += 1
-            size += len(raw)
-            if stream is Stream.Error:
-                errors += 1
-            batch.append(Record(seq, stream, raw, object_id, now))
-        self._seq, self._bytes = seq, self._bytes + size
-        self._errors += errors
-        await self._ledger.append(batch)
-        most = self._option.maximum_received_data_size_per_command
-        if most is not None and self._bytes > most:
-            raise LimitError(
-                f"The script wrote more than {most:,} bytes (MaximumReceivedDataSizePerCommand); the rest is lost.",
-                error_id="ReceivedDataSizeExceededMaximum",
-            )
-        count = self._job.spec.limits.records
-        if count is not None and seq > count:
-            raise LimitError(
-                f"The script wrote more than {count:,} records; the rest was not read.", error_id="RecordLimitExceeded"
-            )
+    async def _heard(self) -> None:
+        """The first answer of a command of which it was not known whether the host has it."""
+        await self._started()
+        self._control.on_request(self._requested)
 
-    def _ended(self) -> Outcome:
-        runspace = self._runspace
-        details = {} if runspace.exit_code is None else {"exit_code": runspace.exit_code}
-        state = runspace.pipeline_state
-        if state is PipelineState.Completed:
-            return Outcome(EndReason.Completed, error_count=self._errors, details=details)
-        if state is PipelineState.Failed:
-            message, error_id = failure_of(runspace.failure)
-            return Outcome(
-                EndReason.CommandFailed,
-                message,
-                error_id=error_id,
-                error_count=self._errors,
-                failure=runspace.failure,
-                details=details,
-            )
-        if state is PipelineState.Stopped or self._control.stop_requested:
-            return Outcome(EndReason.Stopped, error_count=self._errors, details=details)
-        cut = " in the middle of a record" if runspace.cut_short else ""
-        raise ProtocolError(f"The host ended the command{cut} without saying how it ended.")
+    async def _interrupted(self, fault: FaultError) -> None:
+        """Go on after a fault to Receive, where the shell can be had again; raise it where it cannot."""
+        means = meaning(fault).means
+        if means is Means.GONE:
+            await self._explain(fault)
+        if self._retakes >= _MOST_RETAKES:
+            raise fault
+        if means is Means.LEFT:
+            self._link.note("the host has disconnected the shell")
+            await self._take_back(connected=False)
+        elif fault.code == CONCURRENCY:
+            self._link.note("a Receive of a connection that was lost still waits")
+            await self._take_back(connected=True)
+        else:
+            raise fault
+
+    async def _explain(self, fault: FaultError) -> None:
+        """Raise `fault`, and say how the child ends by it: is it the shell that is gone, or the command only?"""
+        started = self.phase is Phase.STARTED
+        requests = self._job.requests(self._target, self._start.session_id, SHELL)
+        seq = self._intake.seq
+        outcome = lost_shell(fault, seq=seq, started=started)
+        try:
+            if await look(self._link, requests, self._shell.shell_id, "authenticate") is not None:
+                outcome = lost_command(fault, seq=seq, started=started)
+        except RemoteJobsError as error:
+            self._link.note("no word of the shell: %s", error.message)
+        if not self._control.stop_requested:
+            self._outcome = replace(outcome, error_count=self._intake.errors)
+        raise fault
+
+    # -- leaving ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _wants_to_leave(self) -> bool:
+        control = self._control
+        wanted = control.disconnect_requested or (self._resume is None and self._job.spec.in_disconnected_session)
+        return wanted and not control.stop_requested
+
+    async def _leave(self) -> bool:
+        """Disconnect while no Receive waits. False where the host does not do it."""
+        self._leaving = True
+        try:
+            await self._link.answer(self._disconnect(), read_answer)
+        except FaultError as fault:
+            self._leaving = meaning(fault).means is Means.LEFT
+            self._link.note("Disconnect was refused: %s", fault.message)
+        except UnreachableError as error:
+            # As good: the service itself disconnects a shell whose client is silent.
+            self._link.note("no answer to Disconnect: %s", error.message)
+        return self._leaving
+
+    def _disconnect(self) -> Request:
+        option = self._option
+        return self._shell.disconnect(idle_timeout=option.idle_timeout, buffer_mode=option.output_buffering_mode)
+
+    def _left(self) -> Outcome:
+        return replace(left(self._idle), error_count=self._intake.errors)
+
+    async def _leave_aside(self) -> None:
+        """Disconnect past the pending Receive, on a second connection; the host ends the Receive with a fault."""
+        self._link.note("disconnecting")
+        try:
+            await self._link.aside(self._disconnect(), self._option.cancel_timeout)
+        except FaultError as fault:
+            if meaning(fault).means is not Means.LEFT:
+                self._leaving = False
+                self._link.note("Disconnect was refused: %s", fault.message)
+                return
+        except (RemoteJobsError, TimeoutError) as error:
+            self._link.note("no answer to Disconnect: %s", error)
+        await self._clock.sleep(_LEAVE_GRACE)
+        self._link.give_up()
 
     # -- stopping -----------------------------------------------------------------------------------------------------
 
-    def _stop(self) -> None:
-        """Begin to stop: drop what has not started, ask what runs to end."""
-        if self.phase < Phase.STARTING:
-            self._transport.close()
-        elif self.phase is Phase.STARTED and self._stopper is None:
-            self._stopper = asyncio.get_running_loop().create_task(self._signal_stop())
+    def _requested(self) -> None:
+        """Begin to stop or to disconnect: drop what has not started, ask what runs."""
+        if self._control.stop_requested:
+            if self.phase < Phase.STARTING and self._resume is None:
+                self._link.transport.close()
+            elif self.phase is Phase.STARTED and (self._aside is None or self._leaving):
+                self._leaving = False  # a stop outranks a disconnect
+                self._go_aside(self._signal_stop())
+        elif self.phase is Phase.STARTED and self._aside is None:
+            self._leaving = True
+            self._go_aside(self._leave_aside())
+
+    def _go_aside(self, work: Coroutine[None, None, None]) -> None:
+        if self._aside:
+            self._aside.cancel()
+        self._aside = asyncio.get_running_loop().create_task(work)
 
     async def _signal_stop(self) -> None:
         """Signal past the pending Receive on a second connection; when the time for it is over, end the Receive too."""
-        self._note("stopping")
+        self._link.note("stopping")
         limit = self._option.cancel_timeout
         due = self._clock.monotonic() + limit
-        second = self._job.connect(self._target)
-        try:
-            with self._clock.timeout(limit):
-                async with self._job.spare:
-                    await second.open()
-                    await ask(second, self._shell.signal(self._command_id, shells.STOP), read_answer)
-        except (RemoteJobsError, TimeoutError):
-            pass  # the end of the time, or the shell's deletion, stops it too
-        finally:
-            second.close()
+        # Where it does not arrive, the end of the time, or the shell's deletion, stops it too.
+        with contextlib.suppress(RemoteJobsError, TimeoutError):
+            await self._link.aside(self._shell.signal(self._command_id, shells.STOP), limit)
         await self._clock.sleep(due - self._clock.monotonic())
-        self._losses = self._option.max_connection_retry_count
-        self._transport.close()
-
-    # -- connections --------------------------------------------------------------------------------------------------
-
-    async def _answer(self, request: Request, read: Reader[_T], silence_due: float | None = None) -> _T:
-        """Ask, and count an answer as lost that is overdue."""
-        asking = ask(self._transport, request, read)
-        del request
-        overdue = self._clock.monotonic() + self._option.operation_timeout + _GRACE
-        try:
-            if silence_due is not None and silence_due < overdue:
-                return await self._within(asking, "silence", silence_due)
-            return await self._within(asking, "answer", overdue)
-        except TimedOutError as error:
-            if error.details["clock"] != "answer":
-                raise
-            raise AnswerLostError(
-                f"The host has not answered for {self._option.operation_timeout + _GRACE:.0f} s.", step="answer"
-            ) from None
-
-    async def _reconnect(self, error: RemoteJobsError) -> None:
-        """Connect again after a loss. The host replays what it cannot know that we have.
-
-        Raises:
-            AnswerLostError: It cannot be done.
-        """
-        tries = self._option.max_connection_retry_count
-        self._note("connection lost: %s", error.message)
-        for delay in _delays(tries - self._losses):
-            self._losses += 1
-            self._transport.close()
-            await self._clock.sleep(delay)
-            self._transport = self._job.connect(self._target)
-            try:
-                await self._within(self._transport.open(), "connect")
-            except TimedOutError as late:
-                if late.details["clock"] != "connect":
-                    raise
-                error = late
-            except UnreachableError as unreachable:
-                error = unreachable
-            else:
-                return
-        raise AnswerLostError(f"The connection was lost and {tries} tries did not bring it back: {error.message}")
-
-    async def _delete(self) -> None:
-        self._note("deleting the shell")
-        request = self._shell.delete()
-        try:
-            reply = await self._transport.post(request.data)
-            if isinstance(reply, Reply) and reply.status == 200:
-                return  # nobody needs to know what it says
-            read_reply(reply, request.message_id, read_answer)
-        except FaultError:
-            return  # gone already
-        except (UnreachableError, ProtocolError):
-            self._transport.close()
-            self._transport = self._job.connect(self._target)
-            await self._transport.open()
-            await self._transport.post(request.data)
-
-    async def _within(self, work: Awaitable[_T], clock: str, due: float | None = None) -> _T:
-        """Await `work` until `due` (monotonic), else for the setting of `clock`, and never past the child's end."""
-        now = self._clock.monotonic()
-        if due is not None:
-            left: float | None = due - now
-        else:
-            left = getattr(self._job.spec.clocks, clock, None)
-        ends = self._control.ends
-        if ends is not None and (left is None or ends.due - now < left):
-            left, clock = ends.due - now, ends.clock
-        if left is None:
-            return await work
-        try:
-            with self._clock.timeout(max(left, 0.0)):
-                return await work
-        except TimeoutError:
-            raise timed_out(clock, self._job.spec.clocks) from None
-
-    def _note(self, text: str, *values: object) -> None:
-        """Log a step: ids, sizes and states, never bodies."""
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug(f"[%s] {text}", self._target.name, *values)
-
-    async def _pause(self, data: bytes = b"") -> None:
-        """Slow down for a host that answers at once with nothing, as none should and a hostile one would."""
-        now = self._clock.monotonic()
-        at_once, self._heard = now - self._heard < _AT_ONCE, now
-        self._quiet = self._quiet + 1 if at_once and not data else 0
-        if self._quiet > 3:
-            await self._clock.sleep(_EMPTY_PAUSE)
-
-
-def _delays(count: int) -> Iterator[float]:
-    """Growing pauses with jitter, seconds: hosts that fell together must not come back together."""
-    for n in range(max(count, 0)):
-        yield min(0.25 * 2**n, 8.0) * random.uniform(0.5, 1.0)
-
-
-def _taken(items: list[bytes]) -> list[bytes]:
-    taken = items[:]
-    items.clear()
-    return taken
+        self._link.give_up()
 
 
 def _upper(identifier: uuid.UUID) -> str:

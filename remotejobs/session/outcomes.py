@@ -5,6 +5,8 @@ Knows errors, phases and fault codes. Must not know connections.
 
 from __future__ import annotations
 
+from typing import Any
+
 from remotejobs.errors import (
     AccessDeniedError,
     AuthenticationError,
@@ -13,6 +15,7 @@ from remotejobs.errors import (
     ProtocolError,
     RemoteJobsError,
     TimedOutError,
+    TransportError,
 )
 from remotejobs.model import Clocks, Outcome, Stream
 from remotejobs.ports import Phase
@@ -20,7 +23,8 @@ from remotejobs.states import EndReason
 from remotejobs.wsman.clixml.read import deserialize
 from remotejobs.wsman.clixml.records import ErrorRecord, from_clixml
 from remotejobs.wsman.clixml.values import PSObject
-from remotejobs.wsman.faults import Means, meaning
+from remotejobs.wsman.faults import HELD, Means, meaning
+from remotejobs.wsman.psrp.runspace import PipelineState, Runspace
 
 _CLOCKS = {
     "connect": EndReason.TimedOutConnect,
@@ -75,6 +79,119 @@ def _error_id(error: RemoteJobsError, reason: EndReason) -> str:
     if reason is EndReason.NotStartedGuard:
         return error.error_id
     return f"{error.error_id},PSSessionStateBroken" if error.error_id else "PSSessionStateBroken"
+
+
+def ended_as(runspace: Runspace, errors: int, *, stopped: bool) -> Outcome:
+    """How a child ends whose command is over, by what its pipeline said last.
+
+    Args:
+        runspace: Of the pipeline.
+        errors: Records on the Error stream.
+        stopped: A stop was asked for.
+
+    Raises:
+        ProtocolError: The pipeline did not say how it ended.
+    """
+    details: dict[str, Any] = {} if runspace.exit_code is None else {"exit_code": runspace.exit_code}
+    message = ""
+    if runspace.headless:
+        message = "The output is incomplete: the beginning of a large record went to a process that was killed."
+        details["incomplete"] = True
+    state = runspace.pipeline_state
+    if state is PipelineState.Completed:
+        return Outcome(EndReason.Completed, message, error_count=errors, details=details)
+    if state is PipelineState.Failed:
+        message, error_id = failure_of(runspace.failure)
+        failure = runspace.failure
+        return Outcome(
+            EndReason.CommandFailed, message, error_id=error_id, error_count=errors, failure=failure, details=details
+        )
+    if state is PipelineState.Stopped or stopped:
+        return Outcome(EndReason.Stopped, message, error_count=errors, details=details)
+    cut = " in the middle of a record" if runspace.cut_short else ""
+    raise ProtocolError(f"The host ended the command{cut} without saying how it ended.", silent=True)
+
+
+def left(idle: float | None, why: str = "", error: RemoteJobsError | None = None) -> Outcome:
+    """The script goes on in a shell that waits on its host: not an end.
+
+    Args:
+        idle: Seconds that the host keeps it without a client; None where nobody has said.
+        why: What came before, for a person.
+        error: What went wrong, if anything did.
+    """
+    kept = f"for {idle:g} s" if idle is not None else "for as long as it keeps idle shells (2 hours unless set)"
+    words = f"The script goes on in its shell on the host, which keeps it {kept} without a client: connect the job."
+    details = {"phase": Phase.STARTED.name, **(error.details if error else {})}
+    error_id = "PowerShellNetworkFailedStartDisconnect" if error else ""  # PowerShell's own end of a robust connection
+    return Outcome(EndReason.Disconnected, f"{why} {words}".strip(), error_id=error_id, details=details)
+
+
+def not_found_again(error: RemoteJobsError, *, started: bool, seq: int) -> Outcome:
+    """How it stands with a child that another run of the job began and this one has not got hold of.
+
+    Args:
+        error: Why not.
+        started: The host is known to have got the command.
+        seq: Of the last record that is stored.
+    """
+    if isinstance(error, FaultError) and meaning(error).means is Means.GONE:
+        return lost_shell(error, seq=seq, started=started)
+    if isinstance(error, TimedOutError) and error.details.get("clock") in ("total", "deadline", "silence"):
+        return ended_by(error, Phase.STARTED)
+    why = error.message.rstrip(".")
+    if isinstance(error, FaultError) and error.code in HELD:
+        why = f"The host does not give the shell to us: another client holds it, or it still believes so ({why})"
+    details = {"phase": Phase.STARTING.name, **error.details}
+    return Outcome(
+        EndReason.Disconnected,
+        f"{why}. Whether the script still runs there is not known; nothing was stopped or lost. Connect the job again "
+        "when the host can be reached.",
+        error_id=_error_id(error, EndReason.Disconnected),
+        details=details,
+    )
+
+
+def lost_shell(error: RemoteJobsError, *, seq: int, started: bool = True) -> Outcome:
+    """The shell is not on its host any more, and nobody has heard how the script ended."""
+    ran = "" if started else " (if it came to that: the process that sent it was killed before it heard so)"
+    return _unknown(
+        error,
+        "The shell of the script is not on the host any more: the host or its WinRM service was restarted, or the shell"
+        f" was deleted or outlived its IdleTimeout ({error.message.rstrip('.')}); or it is another user's than the"
+        f" one asked with. The script may have run{ran}, in part or to its end; what it wrote after record {seq} is "
+        "lost. Look at the host before it is run again.",
+        Phase.STARTED if started else Phase.STARTING,
+    )
+
+
+def lost_command(error: RemoteJobsError, *, seq: int, started: bool) -> Outcome:
+    """The shell lives, its command is not there any more, and nobody has heard how the script ended."""
+    if started:
+        words = (
+            "The script has ended on the host, but how it ended went to a process that was killed, or on a connection "
+            f"that was lost, and the host does not repeat it. It may have run to its end or have failed; the output may"
+            f" be incomplete after record {seq}. Look at the host before it is run again."
+        )
+    else:
+        words = (
+            "The host has the shell but not the command: the process that was to send it was killed, or its connection "
+            "was lost, in that moment. Most likely the script has not run; it may have run only if the host has ended "
+            "and forgotten it already."
+        )
+    return _unknown(error, words, Phase.STARTED if started else Phase.STARTING)
+
+
+def lives_on(error: RemoteJobsError) -> bool:
+    """Whether a script that runs goes on where `error` ended the conversation: the host has not said otherwise."""
+    if isinstance(error, FaultError):
+        return error.code in HELD or meaning(error).means is Means.LEFT
+    return isinstance(error, TransportError) and not isinstance(error, TimedOutError)
+
+
+def _unknown(error: RemoteJobsError, words: str, phase: Phase) -> Outcome:
+    details = {"phase": phase.name, "incomplete": True, **error.details}
+    return Outcome(EndReason.Unknown, words, error_id=_error_id(error, EndReason.Unknown), details=details)
 
 
 def timed_out(clock: str, clocks: Clocks) -> TimedOutError:

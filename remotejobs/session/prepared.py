@@ -22,7 +22,8 @@ class PreparedJob(NamedTuple):
     Attributes:
         spec: What was asked for.
         init, pipeline: The payloads of INIT_RUNSPACEPOOL and CREATE_PIPELINE.
-        requests: Makes the requests of one session with a target.
+        requests: Makes the requests of one session with a target: to its PowerShell configuration, or to the resource
+            that is named.
         connect: Makes an unopened connection to a target.
         spare: Bounds the second connections, which a stop needs to pass a pending Receive.
     """
@@ -30,7 +31,7 @@ class PreparedJob(NamedTuple):
     spec: JobSpec
     init: bytes
     pipeline: bytes
-    requests: Callable[[Target, uuid.UUID], Requests]
+    requests: Callable[[Target, uuid.UUID, str], Requests]
     connect: Callable[[Target], Transport]
     spare: asyncio.Semaphore
 
@@ -44,12 +45,12 @@ def prepare(spec: JobSpec, connect: Callable[[Target], Transport], spare: asynci
     option = spec.session_option
     templates: dict[str, Template] = {}
 
-    def requests(target: Target, session_id: uuid.UUID) -> Requests:
-        configuration = target.configuration or spec.configuration_name
-        template = templates.get(configuration)
+    def requests(target: Target, session_id: uuid.UUID, resource: str) -> Requests:
+        name = resource or target.configuration or spec.configuration_name
+        template = templates.get(name)
         if template is None:
-            template = templates[configuration] = Template(
-                configuration if "://" in configuration else f"{POWERSHELL}/{configuration}",
+            template = templates[name] = Template(
+                name if "://" in name else f"{POWERSHELL}/{name}",
                 operation_timeout=option.operation_timeout,
                 locale=option.ui_culture,
                 data_locale=option.culture,

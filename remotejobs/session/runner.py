@@ -5,9 +5,10 @@ Knows conversations. Must not know throttles or stores.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
-from remotejobs.errors import RemoteJobsError
+from remotejobs.errors import LeaseLostError, RemoteJobsError
 from remotejobs.ports import Attempt, ChildLedger, ChildTask, Clock, Control
 from remotejobs.session.conversation import Conversation
 from remotejobs.session.prepared import PreparedJob
@@ -28,10 +29,17 @@ class PsrpRunner:
         self._clock = clock
 
     async def run(self, child: ChildTask, ledger: ChildLedger, control: Control) -> Attempt:
-        """Make one attempt. Never raises a RemoteJobsError: the attempt holds it."""
+        """Make one attempt; what went wrong at the host is in it.
+
+        Raises:
+            LeaseLostError: The child, and its shell, are another process's now.
+        """
         conversation = Conversation(self._job, child, ledger, control, self._clock)
         try:
             attempt = Attempt(conversation.phase, await conversation.run(), None, conversation)
+        except (LeaseLostError, asyncio.CancelledError):
+            conversation.abandon()
+            raise
         except RemoteJobsError as error:
             attempt = Attempt(conversation.phase, conversation.outcome_of(error), error, conversation)
         attempt.phase = conversation.phase

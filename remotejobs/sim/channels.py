@@ -34,10 +34,16 @@ _CUT: Final = _Piece("", "", end=False)  # what is behind it goes in another ans
 
 
 class Channel:
-    """The output of one command, or of the pool where `command_id` is None."""
+    """The output of one command, or of the pool where `command_id` is None.
 
-    def __init__(self, command_id: str | None) -> None:
+    Args:
+        command_id: Upper case.
+        replays_end: The batch with Done is kept until it is acknowledged.
+    """
+
+    def __init__(self, command_id: str | None, *, replays_end: bool = True) -> None:
         self.command_id = command_id
+        self._replays_end = replays_end
         self.done = False
         self.pending = 0  # characters of base64 that no Receive has taken
         self._state = ""
@@ -108,8 +114,10 @@ class Channel:
             raise WsmanFault(2150858843)  # Done has been answered and acknowledged
         if not self._ready:
             await self._wait(timeout)
-        self._batch, self._batch_for, self._came = self._take(min(limit, MAX_BATCH)), message_id, True
-        return self._batch
+        batch = self._take(min(limit, MAX_BATCH))
+        forgets = self._state == "Done" and not self._replays_end
+        self._batch, self._batch_for, self._came = "" if forgets else batch, message_id, True
+        return batch
 
     @property
     def _ready(self) -> bool:

@@ -1,13 +1,16 @@
 """What a simulated host has seen and done, for tests and for `GET /counters`.
 
-Knows names and numbers only.
+Knows names and numbers only. Each host answers `GET /counters` on its own ports to its own account, so that tests in
+other processes can ask; such a request is not counted.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+PATH: Final = "/counters"
 
 
 @dataclass(slots=True)
@@ -19,6 +22,7 @@ class Counters:
         faults: Faults that were answered, by code.
         commands: Commands started.
         scripts: How often each script text or command line was started: 2 where something ran twice.
+        records: Records that scripts have written, on all streams.
         connections: Connections accepted.
         refused: Authentications refused (a 401 to a request that carried a credential).
         shells: Shells open now.
@@ -29,6 +33,7 @@ class Counters:
     faults: Counter[int] = field(default_factory=Counter)
     scripts: Counter[str] = field(default_factory=Counter)
     commands: int = 0
+    records: int = 0
     connections: int = 0
     refused: int = 0
     shells: int = 0
@@ -50,6 +55,7 @@ class Counters:
             "faults": {str(code): count for code, count in self.faults.items()},
             "scripts": dict(self.scripts),
             "commands": self.commands,
+            "records": self.records,
             "connections": self.connections,
             "refused": self.refused,
             "shells": self.shells,

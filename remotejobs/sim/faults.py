@@ -16,6 +16,9 @@ one of them has answered; those behind it are not spent.
 | --- | --- |
 | `refuse` | the port is closed: connection refused |
 | `wrong-password` | every credential is refused: 401 |
+| `silence:SECONDS` | a PowerShell shell is Disconnected when its client was silent for so long (60 unless said) |
+| `no-replay` | the last batch of a command, with its Done, is sent once and then forgotten |
+| `linger` | a Receive of a client that is gone goes on waiting, and another one is refused: 2150858802 |
 | `slow:SECONDS` | the answer comes so much later |
 | `reset` | TCP reset; the request was not acted on |
 | `reset-after` | the request was acted on, then TCP reset instead of the answer |
@@ -44,10 +47,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from remotejobs.errors import ConfigurationError
+from remotejobs.sim.shells import HostSettings
 from remotejobs.sim.soap import OPERATIONS, new_id
 
 _FAULT: Final = re.compile(
@@ -59,13 +63,14 @@ _CANONICAL: Final = {operation.lower(): operation for operation in OPERATIONS}
 # What an argument is: required, optional (with its default), or none.
 _ARGUMENTS: Final[dict[str, tuple[bool, str]]] = {
     "slow": (True, ""), "status": (True, ""), "fault": (True, ""), "wmi-fault": (True, ""),
-    "reboot": (False, "0"), "oversize": (False, str(4 << 20)),
+    "reboot": (False, "0"), "oversize": (False, str(4 << 20)), "silence": (True, ""),
 }  # fmt: skip
 _PLAIN: Final = (
     *("refuse", "wrong-password", "reset", "reset-after", "stall", "stall-after", "html", "garbage", "truncate"),
+    *("no-replay", "linger"),
     *("quota", "endless", "entity-bomb", "bad-base64", "wrong-relatesto", "duplicate", "replay", "out-of-order"),
 )
-_OF_THE_HOST: Final = ("refuse", "wrong-password")  # not of one operation
+_OF_THE_HOST: Final = ("refuse", "wrong-password", "silence", "no-replay", "linger")  # not of one operation
 _FINAL: Final = ("reset", "stall", "status", "html", "garbage", "fault", "wmi-fault", "quota", "reboot")  # they answer
 NAMES: Final = (*_ARGUMENTS, *_PLAIN)
 
@@ -135,6 +140,18 @@ class FaultScript:
     def refuses(self) -> bool:
         """The host does not listen at all."""
         return any(fault.name == "refuse" for fault in self._faults)
+
+    def settings(self, settings: HostSettings) -> HostSettings:
+        """Return the settings with what the script changes in them."""
+        for fault in self._faults:
+            match fault.name:
+                case "silence":
+                    settings = replace(settings, silence_disconnects=fault.argument)
+                case "no-replay":
+                    settings = replace(settings, replays_end=False)
+                case "linger":
+                    settings = replace(settings, lingering=True)
+        return settings
 
     def take(self, operation: str) -> list[ScriptedFault]:
         """Return what happens to this request: one of `operation`, or with `""` any, before authentication."""

@@ -6,10 +6,12 @@ Knows in which order these come to a request. Must not know what any of them doe
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 from typing import Final
 
 from remotejobs.sim.authentication import Authentication
+from remotejobs.sim.counters import PATH as COUNTERS
 from remotejobs.sim.counters import Counters
 from remotejobs.sim.faults import SPOILERS, FaultScript, ScriptedFault
 from remotejobs.sim.listener import How, HttpAnswer, HttpRequest, Listener, Peer
@@ -19,6 +21,7 @@ from remotejobs.sim.wsman import Answer, Wsman
 from remotejobs.sim.wsman_faults import WsmanFault
 
 _SOAP: Final = (("Content-Type", "application/soap+xml;charset=UTF-8"),)
+_JSON: Final = (("Content-Type", "application/json"),)
 _HTML: Final = (("Content-Type", "text/html; charset=UTF-8"),)
 _PAGE: Final = (
     b"<!DOCTYPE html><html><head><title>Sign in</title></head><body><h1>Welcome</h1>"
@@ -46,9 +49,9 @@ class SimulatedHost:
         faults: FaultScript | None = None,
     ) -> None:
         self.name = name
-        self.settings = settings or HostSettings()
         self.counters = Counters()
         self.faults = faults or FaultScript()
+        self.settings = self.faults.settings(settings or HostSettings())
         self.https_port = 0
         self.http_port = 0
         self._wsman = Wsman(HostInfo(name, self.settings.user, self.settings, self.counters), factories)
@@ -88,15 +91,22 @@ class SimulatedHost:
         return await self._after(await self._exchange(request, peer), faults, self.settings.latency)
 
     async def _exchange(self, request: HttpRequest, peer: Peer) -> HttpAnswer:
-        if request.path.partition("?")[0].lower() != "/wsman":
+        path = request.path.partition("?")[0].lower()
+        if path not in ("/wsman", COUNTERS):
             return HttpAnswer(404)
-        if request.method != "POST":
+        if request.method != ("GET" if path == COUNTERS else "POST"):
             return HttpAnswer(405)
         logon = Authentication(self.settings, secure=peer.secure)
         authorization = request.headers.get("authorization", "")
-        anonymous = not authorization and request.headers.get("wsmanidentify", "").lower() == "unauthenticated"
+        anonymous = (
+            not authorization
+            and path != COUNTERS
+            and request.headers.get("wsmanidentify", "").lower() == "unauthenticated"
+        )
         if not anonymous and not self._accepts(authorization, logon):
             return HttpAnswer(401, b"", tuple(("WWW-Authenticate", value) for value in logon.challenges()))
+        if path == COUNTERS:
+            return HttpAnswer(200, json.dumps(self.counters.to_dict()).encode(), _JSON)
         if len(request.body) > self.settings.max_envelope_size:
             return _soap(self._wsman.fault(WsmanFault(2150858824)))
         try:

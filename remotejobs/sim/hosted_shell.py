@@ -6,9 +6,10 @@ envelopes' heads, sockets or quotas.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 from xml.sax.saxutils import escape, quoteattr
 
 from remotejobs.sim.channels import ABORTED, STREAM_DISCONNECTED, Channel
@@ -57,7 +58,8 @@ class HostedShell:
         ]
         idle = (description.findtext(f"{_RSP}IdleTimeOut") or "").strip()
         self._idle_timeout = seconds(idle) if idle else host.settings.default_idle_timeout
-        self._buffer_mode = "Block"
+        self._buffer_mode = (description.findtext(f"{_RSP}BufferMode") or "Block").strip()
+        self._name = (description.get("Name") or "").strip()
         self._disconnected = False
         self._process_id = next(_process_ids)
         self._born = self._seen = clock()
@@ -125,7 +127,10 @@ class HostedShell:
         kind = self.host.resource_uri
         owner = escape(f"{self.host.name.upper()}\\{self.host.user}")
         powershell = self.connectable
-        parts = [("ShellId", self.id), ("ResourceUri", escape(kind)), ("Owner", owner), ("ClientIP", self._client)]
+        parts = [("ShellId", self.id)]
+        if self._name:
+            parts.append(("Name", escape(self._name)))
+        parts += [("ResourceUri", escape(kind)), ("Owner", owner), ("ClientIP", self._client)]
         if powershell:
             parts.append(("ProcessId", str(self._process_id)))
         if self._environment:
@@ -178,7 +183,7 @@ class HostedShell:
         known = self._channels.get(command_id)
         if known is not None and not known.done:
             raise WsmanFault(2150859202, "A command with this id is running.")
-        self._channels[command_id] = Channel(command_id)
+        self._channels[command_id] = Channel(command_id, replays_end=self.host.settings.replays_end)
         self._commands[command_id] = line
         try:
             self.shell.command(command_id, line, arguments, options)
@@ -205,8 +210,11 @@ class HostedShell:
     async def receive(self, command_id: str | None, message_id: str, timeout: float, limit: int) -> tuple[Channel, str]:
         """Wait for output: the channel and the body of the answer. See Channel.receive."""
         channel = self.channel(command_id)
+        receiving = channel.receive(message_id, timeout, limit)
         try:
-            return channel, await channel.receive(message_id, timeout, limit)
+            if self.host.settings.lingering:
+                return channel, await _outliving(receiving, channel)
+            return channel, await receiving
         finally:
             self._seen = self._clock()
 
@@ -227,14 +235,16 @@ class HostedShell:
         if closes:
             self._commands.pop(command_id, None)
 
-    def disconnect(self, idle_timeout: float | None, buffer_mode: str) -> None:
+    def disconnect(self, session_id: str, idle_timeout: float | None, buffer_mode: str) -> None:
         """Let the client go; what runs goes on.
 
         Raises:
-            WsmanFault: It is a cmd shell.
+            WsmanFault: It is a cmd shell, disconnected already, or another client's.
         """
         if not self.connectable:
             raise WsmanFault(2150858753)
+        if self.state != "Disconnected" and session_id != self.session_id:
+            raise WsmanFault(2150859206)
         self.touch()
         if idle_timeout is not None:
             self._idle_timeout = idle_timeout
@@ -278,6 +288,21 @@ class HostedShell:
 
 
 _STREAMS: Final = ("InputStreams", "OutputStreams")
+
+
+async def _outliving(receiving: Coroutine[Any, Any, str], channel: Channel) -> str:
+    """Wait for a Receive that goes on when its client goes away: what it then gets reaches nobody."""
+    task = asyncio.ensure_future(receiving)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+
+        def end(task: asyncio.Future[str]) -> None:
+            if task.cancelled() or task.exception() is None:
+                channel.undelivered()
+
+        task.add_done_callback(end)
+        raise
 
 
 def _variable(name: str, value: str) -> str:

@@ -40,6 +40,13 @@ _STREAMS = {
     "Verbose": (MessageType.VERBOSE_RECORD, HostMethod.WriteVerboseLine),
     "Debug": (MessageType.DEBUG_RECORD, HostMethod.WriteDebugLine),
 }
+_RECORDS = frozenset(
+    {
+        *(MessageType.PIPELINE_OUTPUT, MessageType.ERROR_RECORD, MessageType.WARNING_RECORD),
+        *(MessageType.VERBOSE_RECORD, MessageType.DEBUG_RECORD, MessageType.INFORMATION_RECORD),
+        MessageType.PROGRESS_RECORD,
+    }
+)
 _STATES = {"Stopped": 3, "Completed": 4, "Failed": 5}
 
 
@@ -203,6 +210,8 @@ class Pipeline:
             return
         while self._host.sink.pending_bytes > _ROOM:  # noqa: ASYNC110 - a sink has no events
             await asyncio.sleep(0.02)
+        if message_type in _RECORDS:
+            self._host.host.counters.records += 1
         self._unpaid += self._host.write(message_type, clixml, self.pipeline_id, self._command_id)
         if self._unpaid > _BREATH:
             self._unpaid = 0

@@ -31,6 +31,8 @@ class HostSettings:
         two_step_open: The pool's first messages come in two answers, as recorded; else in one.
         activity_id: Answers carry `p:ActivityId` (2016 and later).
         invents_ids: Shell and command ids that the client asks for are ignored, as 2008 R2 does.
+        replays_end: The last batch of a command, with its Done, is kept until it is acknowledged, as every other is.
+        lingering: A Receive whose client is gone goes on waiting, as where no reset has reached the host.
     """
 
     user: str = "sim"
@@ -47,6 +49,8 @@ class HostSettings:
     two_step_open: bool = True
     activity_id: bool = True
     invents_ids: bool = False
+    replays_end: bool = True
+    lingering: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,7 +232,7 @@ class Wsman:
         mode = (body.findtext(f"{_RSP}BufferMode") or "").strip()
         if mode not in ("", "Block", "Drop"):
             raise WsmanFault(2150858817)
-        shell.disconnect(seconds(idle) if idle else None, mode)
+        shell.disconnect(request.session_id, seconds(idle) if idle else None, mode)
         return ""
 
     def _reconnect(self, request: SoapRequest) -> str:

@@ -11,21 +11,24 @@ import itertools
 import os
 import uuid
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from remotejobs.errors import JobError
+from remotejobs.errors import JobError, LeaseLostError
 from remotejobs.model import JobSpec, Outcome, Record, Stream
-from remotejobs.ports import Arrival, ChildRow, Clock, Fresh, JobRow
+from remotejobs.ports import LEASE_SECONDS, Arrival, ChildRow, Clock, Fresh, JobRow, Lease, Phase, Request
 from remotejobs.states import JobState, parent_state, transition
 
 DEFAULT_UNREAD_BYTES = 256 * 1024 * 1024
 
 
 class _Job:
-    __slots__ = ("arrivals", "bytes", "changed", "last", "row", "seen", "version", "writers")
+    __slots__ = ("arrivals", "bytes", "changed", "ends", "last", "row", "taken", "version", "writers")
 
     def __init__(self, row: JobRow) -> None:
         self.row = row
+        self.ends: list[int] = []
+        row.ends = self.ends
+        self.taken: dict[int, int] = {}  # by child, where one child alone was read
         self.arrivals: deque[Arrival] = deque()
         self.last = 0
         self.bytes = 0
@@ -64,10 +67,11 @@ class MemoryStore:
     def __init__(self, clock: Clock, *, unread_bytes: int = DEFAULT_UNREAD_BYTES) -> None:
         self.clock = clock
         self._ids = itertools.count(1)
+        self._epochs = 0
         self._jobs: dict[int, _Job] = {}
         self.unread_bytes = unread_bytes
 
-    async def submit(self, spec: JobSpec) -> JobRow:
+    async def submit(self, spec: JobSpec, notes: Sequence[str] = ()) -> JobRow:
         """Store a job; parent and children take their ids from one sequence, the parent first (PowerShell's rule)."""
         job_id = next(self._ids)
         children = [
@@ -79,16 +83,47 @@ class MemoryStore:
             name=spec.name or f"Job{job_id}",
             instance_id=uuid.uuid4(),
             spec=spec,
+            location=",".join(target.name for target in spec.targets),
             children=children,
             began=self.clock.time(),
             counts={JobState.NotStarted: len(children)},
+            notes=tuple(notes),
         )
         self._jobs[job_id] = _Job(row)
         return row
 
-    def ledger(self, job_id: int, child: int) -> MemoryLedger:
+    async def lease(self, job_id: int, owner: str) -> int:
+        """Take the job over."""
+        row = self._of(job_id).row
+        if row.lease is not None and row.lease.seen + LEASE_SECONDS > self.clock.time():
+            raise JobError(f"Job {job_id} is run by {row.lease.owner}.", owner=row.lease.owner)
+        if row.lease is not None:
+            row.requests -= {Request.DISCONNECT}  # was asked of a run that is no more
+        self._epochs += 1
+        row.lease = Lease(owner, self._epochs, self.clock.time())
+        return self._epochs
+
+    async def renew(self, job_id: int, epoch: int) -> None:
+        """Say that the owner lives."""
+        row = self._of(job_id, epoch).row
+        assert row.lease is not None
+        row.lease = row.lease._replace(seen=self.clock.time())
+
+    async def release(self, job_id: int, epoch: int) -> None:
+        """Give the lease back."""
+        job = self._jobs.get(job_id)
+        if job is not None and job.row.lease is not None and job.row.lease.epoch == epoch:
+            job.row.lease = None
+            job.row.requests -= {Request.DISCONNECT}  # it is over with this run
+            job.touch()
+
+    def ledger(self, job_id: int, child: int, epoch: int) -> MemoryLedger:
         """The ledger of one child; `child` is its index."""
-        return MemoryLedger(self, self._of(job_id), child)
+        return MemoryLedger(self, self._of(job_id), child, epoch)
+
+    def jobs(self) -> list[JobRow]:
+        """Return every job."""
+        return [job.row for job in self._jobs.values()]
 
     def job(self, job_id: int) -> JobRow:
         """Return a job's row.
@@ -98,27 +133,80 @@ class MemoryStore:
         """
         return self._of(job_id).row
 
-    def read(self, job_id: int, after: int, limit: int) -> list[Arrival]:
-        """Return records after arrival number `after`, at most `limit`."""
-        arrivals = self._of(job_id).arrivals
+    def read(
+        self,
+        job_id: int,
+        after: int,
+        limit: int,
+        *,
+        children: Collection[int] | None = None,
+        again: bool = False,  # noqa: ARG002
+    ) -> list[Arrival]:
+        """Return records after arrival number `after`, at most `limit`. What was consumed is gone, `again` or not."""
+        job = self._of(job_id)
+        arrivals = job.arrivals
         if not arrivals:
             return []
-        skip = max(after - arrivals[0].number + 1, 0)
-        return list(itertools.islice(arrivals, skip, skip + limit))
+        if children is None and not job.taken:
+            skip = max(after - arrivals[0].number + 1, 0)
+            return list(itertools.islice(arrivals, skip, skip + limit))
+        wanted = (
+            arrival
+            for arrival in arrivals
+            if arrival.number > max(after, job.taken.get(arrival.child, 0))
+            and (children is None or arrival.child in children)
+        )
+        return list(itertools.islice(wanted, limit))
 
-    def advance(self, job_id: int, number: int) -> None:
+    def advance(self, job_id: int, number: int, children: Collection[int] | None = None) -> None:
         """Drop what was consumed, up to arrival `number`."""
         job = self._of(job_id)
         arrivals = job.arrivals
-        while arrivals and arrivals[0].number <= number:
+        for child in children or ():
+            job.taken[child] = max(number, job.taken.get(child, 0))
+        while arrivals and (
+            arrivals[0].number <= number
+            if children is None
+            else arrivals[0].number <= job.taken.get(arrivals[0].child, 0)
+        ):
             job.bytes -= len(arrivals.popleft().record.raw)
         if job.writers and job.bytes < self.unread_bytes:
             _wake(job.writers)
 
+    def tell(self, job_id: int, children: Collection[int]) -> None:
+        """Say that the ends of these children have been received."""
+        row = self._of(job_id).row
+        for child in children:
+            row.children[child].told = True
+
     def unread(self, job_id: int, child: int | None = None) -> bool:
         """True while something lies unread, of one child or of any."""
-        arrivals = self._of(job_id).arrivals
-        return bool(arrivals) if child is None else any(a.child == child for a in arrivals)
+        return bool(self.read(job_id, 0, 1, children=None if child is None else (child,)))
+
+    def held(self, job_id: int) -> bool:
+        """True while a host is kept waiting because too much lies unread."""
+        return bool(self._of(job_id).writers)
+
+    def request(self, job_id: int, request: Request, child: int | None = None) -> None:
+        """Note what is asked."""
+        job = self._of(job_id)
+        if child is not None:
+            job.row.children[child].stop_requested = True
+        else:
+            job.row.requests |= {request}
+            _wake(job.writers)
+        job.touch()
+
+    def remove(self, job_id: int) -> None:
+        """Remove a job."""
+        job = self._of(job_id)
+        del self._jobs[job_id]
+        job.row.lease = None
+        _wake(job.writers)
+        job.touch()
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def version(self, job_id: int) -> int:
         """A number that changes with everything that happens to the job."""
@@ -132,19 +220,10 @@ class MemoryStore:
             job.changed.append(waiter)
             await waiter
 
-    def held(self, job_id: int) -> bool:
-        """True while a host is kept waiting because too much lies unread."""
-        return bool(self._of(job_id).writers)
-
-    def stop_requested(self, job_id: int) -> None:
-        """Note that the parent itself was stopped."""
-        job = self._of(job_id)
-        job.row.stop_requested = True
-        _wake(job.writers)
-        job.touch()
-
-    def _of(self, job_id: int) -> _Job:
+    def _of(self, job_id: int, epoch: int | None = None) -> _Job:
         job = self._jobs.get(job_id)
+        if epoch is not None and (job is None or job.row.lease is None or job.row.lease.epoch != epoch):
+            raise LeaseLostError(f"Job {job_id} is no longer run by this process.")
         if job is None:
             raise JobError(
                 f"The command cannot find a job with the job ID {job_id}.", error_id="JobWithSpecifiedSessionNotFound"
@@ -155,33 +234,41 @@ class MemoryStore:
 class MemoryLedger:
     """The ChildLedger of one child in memory: a commit is an append."""
 
-    __slots__ = ("_child", "_job", "_store")
+    __slots__ = ("_child", "_epoch", "_job", "_store")
 
-    def __init__(self, store: MemoryStore, job: _Job, child: int) -> None:
+    def __init__(self, store: MemoryStore, job: _Job, child: int, epoch: int) -> None:
         self._store = store
         self._job = job
         self._child = child
+        self._epoch = epoch
 
     async def starting(self) -> None:
-        """Nothing to write down: nobody reads it after this process."""
+        """Note that the host may have the command from now on."""
+        self._row.phase = Phase.STARTING
 
     async def started(self, shell_id: str, command_id: str) -> None:
         """Note the host's own ids, and that the pipeline runs."""
         row = self._row
         row.shell_id, row.command_id = shell_id, command_id
-        row.began = self._store.clock.time()
+        row.phase = Phase.STARTED
+        row.seen = self._store.clock.time()
+        if row.began is None:
+            row.began = row.seen
         self._move(JobState.Running)
 
     async def append(self, records: Sequence[Record]) -> None:
         """Append records; waits while too much of the job lies unread."""
-        job, child, last, size = self._job, self._child, self._job.last, 0
+        row, job, child, last, size = self._row, self._job, self._child, self._job.last, 0
         arrive = job.arrivals.append
         for record in records:
             last += 1
             arrive(Arrival(last, child, record))
             size += len(record.raw)
             if record.stream is Stream.Error:
-                self._row.error_count += 1
+                row.error_count += 1
+        if records:
+            row.seq, row.seen = records[-1].seq, records[-1].time
+            row.object_id = max(row.object_id, max(record.object_id for record in records))
         job.last = last
         job.bytes += size
         job.touch()
@@ -192,22 +279,33 @@ class MemoryLedger:
             job.touch()  # readers see that it is held
             await turn
 
+    async def disconnected(self) -> None:
+        """Note that the shell was left on its host."""
+        self._row.seen = self._store.clock.time()
+        self._move(JobState.Disconnected)
+
     async def finish(self, outcome: Outcome) -> None:
         """Note the end; the first one counts."""
         row = self._row
         if row.outcome is not None:
             return
         row.outcome = outcome
+        row.phase = Phase.ENDED
         row.ended = self._store.clock.time()
-        self._job.row.ends.append(self._child)
+        self._job.ends.append(self._child)
         self._move(outcome.state)
 
     @property
     def _row(self) -> ChildRow:
+        lease = self._job.row.lease
+        if lease is None or lease.epoch != self._epoch:
+            raise LeaseLostError(f"Job {self._job.row.id} is no longer run by this process.")
         return self._job.row.children[self._child]
 
     def _move(self, state: JobState) -> None:
-        row, job = self._row, self._job.row
+        row, job = self._job.row.children[self._child], self._job.row
+        if row.state is state:
+            return  # said again, after a takeover
         new = transition(row.state, state)
         job.counts[row.state] -= 1
         job.counts[new] = job.counts.get(new, 0) + 1

@@ -13,15 +13,16 @@ INVALID_NAME = "PSSessionInvalidComputerName"
 
 _LABEL_OCTETS = 63
 _DNS = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_-]{0,62}\.)*[A-Za-z0-9][A-Za-z0-9_-]{0,62}\.?")
-_IRI_LABEL = re.compile(r"[A-Za-z0-9\u00a0-\U0010ffff][A-Za-z0-9_\u00a0-\U0010ffff-]*")
-_IRI_DOTS = re.compile("[.\u3002\uff0e\uff61]")
-_SCOPE = re.compile(r"[A-Za-z0-9_.-]+")
+# Not compiled here: most command lines need none of these, and each start would pay for them.
+_IRI_LABEL = r"[A-Za-z0-9\u00a0-\U0010ffff][A-Za-z0-9_\u00a0-\U0010ffff-]*"
+_IRI_DOTS = "[.\u3002\uff0e\uff61]"
+_SCOPE = r"[A-Za-z0-9_.-]+"
 _HINTS = (
-    (re.compile(r"\s*"), "it is blank"),
-    (re.compile(r".*://.*|.*[/\\].*"), "give the name of a host, not a URL or a path"),
-    (re.compile(r"[^:]*:[0-9]+|\[.*\]:[0-9]+"), "the port goes into -Port, or into port=NUMBER in a server list"),
-    (re.compile(r".*[*?].*"), "wildcards are not expanded; a range is written web[01-20]"),
-    (re.compile(r".*[:\[\]].*"), "it looks like an IPv6 address or a range, and is neither"),
+    (r"\s*", "it is blank"),
+    (r".*://.*|.*[/\\].*", "give the name of a host, not a URL or a path"),
+    (r"[^:]*:[0-9]+|\[.*\]:[0-9]+", "the port goes into -Port, or into port=NUMBER in a server list"),
+    (r".*[*?].*", "wildcards are not expanded; a range is written web[01-20]"),
+    (r".*[:\[\]].*", "it looks like an IPv6 address or a range, and is neither"),
 )
 
 
@@ -45,7 +46,7 @@ def check_name(text: str) -> str:
             return f"[{address}]"
     elif _is_international(text):
         return text
-    hint = next((hint for pattern, hint in _HINTS if pattern.fullmatch(text)), "use a DNS name or an IP address")
+    hint = next((hint for pattern, hint in _HINTS if re.fullmatch(pattern, text)), "use a DNS name or an IP address")
     raise TargetError(f"{shown(text)} is not a computer name: {hint}.", error_id=INVALID_NAME)
 
 
@@ -63,7 +64,7 @@ def _is_ipv6(text: str) -> bool:
     import ipaddress  # only here: most calls of the command never need it
 
     address, percent, scope = text.partition("%")
-    if percent and not _SCOPE.fullmatch(scope):
+    if percent and not re.fullmatch(_SCOPE, scope):
         return False
     try:
         ipaddress.IPv6Address(address)
@@ -76,10 +77,10 @@ def _is_international(text: str) -> bool:
     """Check a name with letters outside ASCII: .NET's DomainNameHelper.IsValidByIri, printable characters only."""
     if not text.isprintable():
         return False
-    labels = _IRI_DOTS.split(text)
+    labels = re.split(_IRI_DOTS, text)
     if len(labels) > 1 and not labels[-1]:
         labels.pop()
-    return all(_IRI_LABEL.fullmatch(label) and _octets(label) <= _LABEL_OCTETS for label in labels)
+    return all(re.fullmatch(_IRI_LABEL, label) and _octets(label) <= _LABEL_OCTETS for label in labels)
 
 
 def _octets(label: str) -> int:

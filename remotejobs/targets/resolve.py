@@ -3,6 +3,8 @@
     name, web[01-20]     computer names and ranges (ranges.py); these have no settings of their own
     @file, @file:group   a server list (inventory.py), or what is in one group of it
     -                    a server list on standard input
+    @job:42, @job:42/Failed
+                         the targets of an earlier job, or those in a state or end reason; somebody else reads these
     !item                without these, wherever it stands: any of the forms above
 
 Commas part items. Order and duplicates are kept, as PowerShell keeps them: a name that comes twice runs twice.
@@ -22,6 +24,7 @@ from remotejobs.targets.names import check_name, name_key, shown
 from remotejobs.targets.ranges import MAX_NAMES, expand, fold, split_list, too_many
 
 STANDARD_INPUT = "<standard input>"
+_JOB = "@job:"
 
 _LONGEST_FOLD = 500  # characters of folded names in a warning
 
@@ -33,12 +36,18 @@ class Resolved(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def resolve(expressions: Sequence[str], *, read_stdin: Callable[[], str]) -> Resolved:
+def resolve(
+    expressions: Sequence[str],
+    *,
+    read_stdin: Callable[[], str],
+    read_job: Callable[[str], Iterable[Target]] | None = None,
+) -> Resolved:
     """Return the targets that `expressions` name. Everything is checked before anything is returned.
 
     Args:
         expressions: Each a comma list of the forms in the module's docstring.
         read_stdin: Called once at most, when an item is `-`: all of standard input.
+        read_job: Called with what follows `@job:`. Without it such an item is a server list like any other.
 
     Raises:
         TargetError: A name, range, list or group is wrong (PowerShell, too, refuses the whole command for one bad
@@ -50,11 +59,11 @@ def resolve(expressions: Sequence[str], *, read_stdin: Callable[[], str]) -> Res
     exclusions: list[tuple[str, set[str]]] = []
     for item in (item for expression in expressions for item in split_list(expression)):
         if item.startswith("!"):
-            names = {name_key(target.name) for target in _read(item[1:], standard_input)}
+            names = {name_key(target.name) for target in _read(item[1:], standard_input, read_job)}
             exclusions.append((item, names))
             excluded |= names
         else:
-            targets += _read(item, standard_input)
+            targets += _read(item, standard_input, read_job)
         if max(len(targets), len(excluded)) > MAX_NAMES:
             raise too_many("The list of targets")
     named = {name_key(target.name) for target in targets}
@@ -67,10 +76,14 @@ def resolve(expressions: Sequence[str], *, read_stdin: Callable[[], str]) -> Res
     return Resolved(kept, (*warnings, *_duplicates(kept)))
 
 
-def _read(item: str, standard_input: Callable[[], list[Target]]) -> list[Target]:
+def _read(
+    item: str, standard_input: Callable[[], list[Target]], read_job: Callable[[str], Iterable[Target]] | None
+) -> list[Target]:
     """Return the targets of one item."""
     if item == "-":
         return standard_input()
+    if read_job is not None and item.startswith(_JOB):
+        return list(read_job(item.removeprefix(_JOB)))
     if item.startswith("@"):
         return _from_list(item[1:])
     return [Target(check_name(name)) for name in expand(item)]

@@ -43,7 +43,6 @@ class AnswerReader:
         "_limits",
         "_parser",
         "_place",
-        "_server",
         "_size",
         "_status",
         "reusable",
@@ -61,7 +60,7 @@ class AnswerReader:
         self._complete = False
         self.reusable = False  # after a complete answer: may the connection carry another request?
         self._status = 0
-        self._content_type = self._server = ""
+        self._content_type = ""
         self._challenges: list[str] = []
         self._body: list[bytes] = []
         self._in_body = self._framed = False
@@ -111,7 +110,7 @@ class AnswerReader:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []
         challenges = split_challenges(self._challenges) if self._challenges else ()
-        return Reply(self._status, body, self._content_type, challenges, self._server)
+        return Reply(self._status, body, self._content_type, challenges)
 
     # what httptools calls; an exception from here would lose its type on the way
 
@@ -134,8 +133,6 @@ class AnswerReader:
             self._framed = True
         elif name == b"content-type":
             self._content_type = value.decode("latin-1")
-        elif name == b"server":
-            self._server = value.decode("latin-1")
         elif name == b"www-authenticate":
             self._challenges.append(value.decode("latin-1"))
 

@@ -32,17 +32,18 @@ class Handoff(Generic[T]):
 
     def set(self, result: T) -> None:
         """Note the result; the first one counts."""
-        if not self.done():
+        if self._result is None and not self._cancelled:
             self._result = result
 
     def wake(self) -> None:
         """Let the one who waits go on. Does nothing before there is a result, nor a second time."""
-        if self._resume is None or not self.done():
+        resume, context = self._resume, self._context
+        if resume is None or self._result is None:
             return
         if asyncio.current_task(self._loop) is not None:
             self._wake_later()
             return
-        resume, context, self._resume, self._context = self._resume, self._context, None, None
+        self._resume = self._context = None
         if context is None:
             resume(self)
         else:
@@ -56,7 +57,7 @@ class Handoff(Generic[T]):
     # what asyncio.Task and `await` call
 
     def __await__(self) -> Generator[Handoff[T], None, T]:
-        if not self.done():
+        if self._result is None:
             self._asyncio_future_blocking = True
             yield self
         return self.result()

@@ -6,6 +6,7 @@ its host, so that one host's lines can be found again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TextIO
 
 from remotejobs.errors import ProtocolError
@@ -70,6 +71,10 @@ class Console:
     def note(self, computer_name: str, message: str) -> None:
         """Say something of our own about what a host sent."""
         self._lines(f"WARNING: {_host(computer_name)}", message, _YELLOW)
+
+    def say(self, message: str) -> None:
+        """Say something of our own that is of no one host."""
+        self._lines("", message, "")
 
     def clear(self) -> None:
         """Take the line of progress away: something else is written to the terminal."""
@@ -146,6 +151,11 @@ class StreamView:
     def outcome(self, child: ChildEnd) -> None:
         """Take the end of one child."""
         self.console.outcome(child)
+
+    def aside(self, entry: Mapping[str, Any], text: str) -> None:  # noqa: ARG002 - of two forms this takes the other
+        """Say it on stderr: stdout is for what hosts sent."""
+        self.flush()
+        self.console.say(text)
 
     def flush(self) -> None:
         """Write what is held back."""

@@ -53,7 +53,7 @@ class CsvView(StreamView):
 
     def _write(self, cells: list[str | None]) -> None:
         self.console.clear()
-        self.out.write(encodable(",".join(map(_quoted, cells))) + "\n")
+        self.out.write(encodable(",".join(map(quoted, cells))) + "\n")
 
 
 def _rows(value: Any, depth: int = 8) -> list[dict[str, str | None]]:
@@ -72,7 +72,8 @@ def _text(value: Any) -> str | None:
     return None if value is None else scalar_text(value)
 
 
-def _quoted(text: str | None) -> str:
+def quoted(text: str | None) -> str:
+    """Return one cell: nothing for None, else in quotes, and harmless to a spreadsheet."""
     if text is None:
         return ""
     if _FORMULA.match(text) and not _NUMBER.fullmatch(text):

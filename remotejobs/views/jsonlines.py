@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -68,6 +69,10 @@ class JsonView:
             }
         )
 
+    def aside(self, entry: Mapping[str, Any], text: str) -> None:  # noqa: ARG002 - of two forms this takes the other
+        """Write a job or an event."""
+        self._write(entry)
+
     def flush(self) -> None:
         """Hand on what was written."""
         self._out.flush()
@@ -78,7 +83,7 @@ class JsonView:
             self._out.write("\n]\n" if self._begun else "[]\n")
         self._out.flush()
 
-    def _write(self, entry: dict[str, Any]) -> None:
+    def _write(self, entry: Mapping[str, Any]) -> None:
         text = json.dumps(entry, separators=(",", ":"), allow_nan=False)
         if self._array:
             text = f"{',' if self._begun else '['}\n{text}"

@@ -37,14 +37,14 @@ class Layout(NamedTuple):
 
     def header(self) -> list[str]:
         """Return the labels and the dashes under them. A label wider than its column takes several lines."""
-        labels = [_pieces(column.label, width) for column, width in self._shown()]
+        labels = [cut_up(column.label, width) for column, width in self._shown()]
         lines = [self._line([label[at] if at < len(label) else "" for label in labels]) for at in range(_most(labels))]
         return [*lines, self._line(["-" * min(cell_width(c.label), width) for c, width in self._shown()])]
 
     def row(self, cells: Sequence[str]) -> str:
         """Return one row; a cell is cut at its first line end, and at its width."""
         shown = zip(cells, self.columns, self.widths, strict=True)
-        return self._line([_cell(text, width, column.right, self.cut) for text, column, width in shown if width])
+        return self._line([fitted(text, width, column.right, self.cut) for text, column, width in shown if width])
 
     def fits(self, rows: Iterable[Sequence[str]]) -> bool:
         """Tell whether rows can follow under the same header without losing or moving anything."""
@@ -126,7 +126,7 @@ def wrap(line: str, width: int | None) -> Iterator[str]:
             pieces = [word]
         else:
             first = head(word, width - used)
-            pieces = [first, *_pieces(word[len(first) :], width)]
+            pieces = [first, *cut_up(word[len(first) :], width)]
         for piece in pieces:
             if used + cell_width(piece) > width:
                 yield current
@@ -172,7 +172,8 @@ def _total(widths: Iterable[int]) -> int:
     return sum(shown) + max(len(shown) - 1, 0)
 
 
-def _cell(text: str, width: int, right: bool, cut: bool) -> str:
+def fitted(text: str, width: int, right: bool, cut: bool) -> str:
+    """Return the text of one cell: with `cut` no wider than `width` and without what follows a line end."""
     if not cut:
         return one_line(text) if _LINE_END.search(text) else text
     first = _LINE_END.split(text, maxsplit=1)[0]
@@ -185,7 +186,7 @@ def _cell(text: str, width: int, right: bool, cut: bool) -> str:
     return ELLIPSIS + tail(text, width - 1) if right else head(text, width - 1) + ELLIPSIS
 
 
-def _pieces(text: str, width: int) -> list[str]:
+def cut_up(text: str, width: int) -> list[str]:
     """Cut text into pieces of at most `width` columns."""
     pieces = []
     while text:

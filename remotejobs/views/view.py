@@ -5,8 +5,8 @@ Knows the names of the formats. Must not know how any of them looks: each is imp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TextIO
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from remotejobs.errors import UsageError
 
@@ -27,6 +27,10 @@ class View(Protocol):
 
     def outcome(self, child: ChildEnd) -> None:
         """Take the end of one child, after its last record."""
+        ...
+
+    def aside(self, entry: Mapping[str, Any], text: str) -> None:
+        """Take what no host sent, a job or an event: `entry` for programs, `text` for people."""
         ...
 
     def flush(self) -> None:

@@ -23,6 +23,7 @@ class Means(Enum):
 
     NOTHING_YET = auto()  # a long poll ran out: ask again
     GONE = auto()  # the shell or the command is not there
+    LEFT = auto()  # the shell is there, disconnected: Reconnect or Connect first
     RETRY_OPEN = auto()  # opening may work later
     QUOTA = auto()  # too much of something: wait
     BUSY = auto()  # a previous Send is still being worked on
@@ -41,6 +42,13 @@ class Meaning(NamedTuple):
 _OPEN, _QUOTA, _GONE, _FINAL = Means.RETRY_OPEN, Means.QUOTA, Means.GONE, Means.FINAL
 OPERATION_TIMED_OUT = 2150858793
 UNEXPECTED_SELECTORS = 2150858843
+# Another Receive waits for the same output.
+CONCURRENCY = 2150858802
+# Create is refused: a shell with this id is there.
+SHELL_EXISTS = 2150859202
+# Reconnect and Connect are refused: another client holds the shell, or the host still believes so.
+IN_USE = 2150859213
+HELD = frozenset({2150859206, IN_USE, 2150859216})
 
 # Codes: wsmerror.h. Error ids: WSManTransportManager.cs. RETRY_OPEN: what PowerShell tries again when it opens.
 CODES: dict[int, Meaning] = {
@@ -51,7 +59,7 @@ CODES: dict[int, Meaning] = {
     170: Meaning(Means.BUSY),
     995: Meaning(_OPEN, "WinRMOperationAborted"),
     1115: Meaning(_OPEN, "ShutDownInProgress"),
-    1223: Meaning(_GONE),
+    1223: Meaning(Means.LEFT),
     1311: Meaning(Means.LOGON, "AuthenticationFailed"),
     1312: Meaning(Means.LOGON, "AuthenticationFailed"),
     1326: Meaning(Means.LOGON, "LogonFailure"),
@@ -63,7 +71,7 @@ CODES: dict[int, Meaning] = {
     2150858770: Meaning(_OPEN, "CannotConnect"),
     OPERATION_TIMED_OUT: Meaning(Means.NOTHING_YET),
     2150858797: Meaning(_FINAL, "URIExceedsMaxAllowedSize"),
-    2150858802: Meaning(_QUOTA),
+    CONCURRENCY: Meaning(_QUOTA),
     2150858811: Meaning(_FINAL, "InvalidResourceUri"),
     2150858815: Meaning(_QUOTA),
     UNEXPECTED_SELECTORS: Meaning(_GONE, "CannotConnectTargetSessionDoesNotExist"),
@@ -83,12 +91,13 @@ CODES: dict[int, Meaning] = {
     2150859179: Meaning(_QUOTA),
     2150859180: Meaning(Means.DENIED, "RemoteSessionDisallowed"),
     2150859193: Meaning(_FINAL, "ComputerNotFound"),
-    2150859202: Meaning(_FINAL, "SessionCreateFailedInvalidName"),
-    2150859204: Meaning(_GONE),
+    SHELL_EXISTS: Meaning(_FINAL, "SessionCreateFailedInvalidName"),
+    2150859204: Meaning(Means.LEFT),
     2150859206: Meaning(_OPEN, "CannotConnectMismatchSessions"),
     2150859212: Meaning(_GONE),
-    2150859213: Meaning(_FINAL, "CannotConnectAlreadyConnected"),
+    IN_USE: Meaning(_FINAL, "CannotConnectAlreadyConnected"),
     2150859216: Meaning(_OPEN, "CannotConnectInvalidOperation"),
+    2150859230: Meaning(Means.LEFT),
     2150859231: Meaning(_FINAL, "CannotConnectRunAsFailed"),
     2150859235: Meaning(Means.DENIED, "RemoteConnectionDisallowed"),
     2150859236: Meaning(_QUOTA),
@@ -108,7 +117,7 @@ _SUBCODES: dict[str, int] = {
     "AccessDenied": 5,
     "InvalidSelectors": UNEXPECTED_SELECTORS,
     "DestinationUnreachable": 2150858752,
-    "Concurrency": 2150858802,
+    "Concurrency": CONCURRENCY,
 }
 
 

@@ -15,6 +15,7 @@ from remotejobs.wsman.envelopes import ADDRESSING, SHELL, SOAP, WSMAN_MS, prefix
 END = b"</s:Body></s:Envelope>"
 
 _START = re.compile(rb'<s:Envelope(?: [a-z:]+="[\w:/.-]*")+>')
+_LONGEST_START = 2048
 _RELATES_TO = b"<a:RelatesTo>"
 _HEADER = re.compile(
     rb"<s:Header>(?:<([ap]:\w+)>[\w:/.{}-]*</\1>)*<a:RelatesTo>([\w:-]+)</a:RelatesTo></s:Header><s:Body>"
@@ -23,10 +24,10 @@ _HEADER = re.compile(
 
 def body_of(data: bytes, message_id: str) -> int | None:
     """Where the body's content begins in the answer to `message_id`; None where the answer is written another way."""
-    start = _START.match(data)
-    if start is None or not _as_expected(start[0]):
+    end = data.find(b">", 0, _LONGEST_START) + 1
+    if not _as_expected(data[:end]):
         return None
-    header = _HEADER.match(data, start.end())
+    header = _HEADER.match(data, end)
     if header is None or header[2] != message_id.encode():
         return None
     if data.find(_RELATES_TO, 0, header.start(2) - len(_RELATES_TO)) >= 0:
@@ -36,5 +37,7 @@ def body_of(data: bytes, message_id: str) -> int | None:
 
 @lru_cache(64)
 def _as_expected(start: bytes) -> bool:
+    if not _START.fullmatch(start):
+        return False
     bound = prefixes(start + b"</s:Envelope>")
     return {"s": SOAP, "a": ADDRESSING, "p": WSMAN_MS, "rsp": SHELL}.items() <= bound.items()

@@ -9,7 +9,7 @@ import re
 from xml.sax.saxutils import escape
 
 from lxml import etree
-from pybase64 import b64encode_as_string
+from pybase64 import b64decode, b64encode_as_string
 
 from remotejobs.errors import ProtocolError
 from remotejobs.wsman.envelopes import (
@@ -62,10 +62,18 @@ class PowerShellShell:
         self._requests.envelope_size = envelope_size
 
     def create(
-        self, payload: bytes, *, protocol: str, no_profile: bool, idle_timeout: float | None, name: str = ""
+        self,
+        payload: bytes,
+        *,
+        protocol: str,
+        no_profile: bool,
+        idle_timeout: float | None,
+        buffer_mode: str = "None",
+        name: str = "",
     ) -> Request:
         """Create the shell; `payload` is the first PSRP bytes (creationXml)."""
         idle = f"<rsp:IdleTimeOut>PT{idle_timeout:.3f}S</rsp:IdleTimeOut>" if idle_timeout is not None else ""
+        idle += _buffering(buffer_mode)
         title = f' Name="{escape(name, {chr(34): "&quot;"})}"' if name else ""
         options = [option("protocolversion", protocol, must_comply=True)]
         if no_profile:
@@ -116,9 +124,54 @@ class PowerShellShell:
         body = f'<rsp:Signal CommandId="{escape(command_id)}"><rsp:Code>{code}</rsp:Code></rsp:Signal>'
         return self._requests.request(f"{SHELL}/Signal", body, selectors=self._selectors)
 
+    def disconnect(self, *, idle_timeout: float | None, buffer_mode: str) -> Request:
+        """Leave the shell on its host; what runs in it goes on."""
+        # The element is spelt otherwise than in Create (MS-WSMV 2.2.4.13).
+        idle = f"<rsp:IdleTimeout>PT{idle_timeout:.3f}S</rsp:IdleTimeout>" if idle_timeout is not None else ""
+        body = f"<rsp:Disconnect>{idle}{_buffering(buffer_mode)}</rsp:Disconnect>"
+        return self._requests.request(f"{SHELL}/Disconnect", body, selectors=self._selectors)
+
+    def reconnect(self, command_id: str | None = None) -> Request:
+        """Take the shell, or one of its commands, back as the client that left it (same SessionId)."""
+        body = f'<rsp:Reconnect CommandId="{escape(command_id)}"/>' if command_id else ""
+        return self._requests.request(f"{SHELL}/Reconnect", body, selectors=self._selectors)
+
+    def connect(self, payload: bytes, *, protocol: str) -> Request:
+        """Take a disconnected shell over as a new client; `payload` is what PSRP says to that (connectXml)."""
+        body = (
+            f'<rsp:Connect><connectXml xmlns="{POWERSHELL}">{b64encode_as_string(payload)}</connectXml></rsp:Connect>'
+        )
+        options = option_set(option("protocolversion", protocol, must_comply=True))
+        return self._requests.request(f"{SHELL}/Connect", body, selectors=self._selectors, options=options)
+
+    def connect_command(self, command_id: str) -> Request:
+        """Take over a command of a shell that connect() has got."""
+        body = f'<rsp:Connect CommandId="{escape(command_id)}"/>'
+        return self._requests.request(f"{SHELL}/Connect", body, selectors=self._selectors)
+
     def delete(self) -> Request:
         """Close the shell."""
         return self._requests.request(f"{TRANSFER}/Delete", selectors=self._selectors)
+
+
+def _buffering(mode: str) -> str:
+    return f"<rsp:BufferMode>{escape(mode)}</rsp:BufferMode>" if mode in ("Block", "Drop") else ""
+
+
+def read_connected(data: bytes, message_id: str) -> bytes:
+    """Read the answer to Connect: what PSRP says in it (connectResponseXml), empty for a command.
+
+    Raises:
+        FaultError, LimitError, ProtocolError: As read_answer() says; or it is no ConnectResponse, or not base64.
+    """
+    answer = read_answer(data, message_id)
+    if answer.tag != f"{_RSP}ConnectResponse":
+        raise ProtocolError("The answer to Connect is not a ConnectResponse.")
+    text = answer.findtext(f"{{{POWERSHELL}}}connectResponseXml") or ""
+    try:
+        return b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        raise ProtocolError("The answer to Connect is not base64.") from None
 
 
 def read_command(data: bytes, message_id: str) -> str:

@@ -15,8 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from remotejobs.cli.commands import AUTHENTICATION
 from remotejobs.cli.parameters import Command, Membership, Parameter
+from remotejobs.cli.tables.common import AUTHENTICATION
 from remotejobs.cli.values import (
     BOOL,
     DATETIME,

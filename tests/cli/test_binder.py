@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from remotejobs.cli.binder import Bound, bind
-from remotejobs.cli.commands import COMMANDS, HOSTS, INVOKE, SIMULATE, find_command
+from remotejobs.cli.commands import COMMANDS, find_command
 from remotejobs.cli.parameters import ALL_SETS, Command, Parameter, within
+from remotejobs.cli.tables.invoke import INVOKE
+from remotejobs.cli.tables.local import HOSTS, SIMULATE, WORKER
 from remotejobs.cli.values import INT, INTS, SWITCH, TEXT, TEXTS
 from remotejobs.errors import BindingError, UsageError
 from remotejobs.model import SessionOption
@@ -129,7 +131,10 @@ def test_every_example_binds(command: Command) -> None:
     for example in command.examples:
         program, verb, *argv = shlex.split(example.line)
         assert program == "remotejob"
-        assert bind(find_command(verb), argv).values
+        bound = bind(find_command(verb), argv)
+        assert bound.values or not argv
+        if command.check:
+            command.check(bound.values)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
@@ -153,8 +158,22 @@ def test_verbs_are_found_by_every_name_and_beginning() -> None:
         find_command("h")
     with pytest.raises(UsageError, match=r"no verb 'simulat0r'\. Did you mean simulate"):
         find_command("simulat0r")
-    with pytest.raises(UsageError, match=r"The verbs are invoke, hosts, simulate, help\."):
+    with pytest.raises(UsageError, match=r"The verbs are invoke, get, receive, .*, help\."):
         find_command("zzz")
+    for word, name in (("Get-Job", "get"), ("gjb", "get"), ("RCJB", "receive"), ("wjb", "wait"), ("spjb", "stop")):
+        assert find_command(word).name == name
+    assert find_command("rjb").name == find_command("rem").name == "remove"
+    with pytest.raises(UsageError, match="'re' may be receive or remove or retry"):
+        find_command("re")
+
+
+def test_the_worker_is_found_by_its_whole_name_only() -> None:
+    assert find_command("__worker") is WORKER
+    assert WORKER not in COMMANDS
+    for word in ("__work", "__WORKER", "worker"):
+        with pytest.raises(UsageError) as caught:
+            find_command(word)
+        assert "__worker" not in caught.value.message
 
 
 # What no table of ours has yet, and the next verbs need: positions that the type of the value chooses.

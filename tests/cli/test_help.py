@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from remotejobs.cli.commands import COMMANDS, HOSTS, INVOKE
+from remotejobs.cli.commands import COMMANDS
 from remotejobs.cli.help import EXIT_CODES, overview, verb_help
 from remotejobs.cli.parameters import Command
+from remotejobs.cli.tables.invoke import INVOKE
+from remotejobs.cli.tables.local import HOSTS
 from remotejobs.states import EndReason
 
 

@@ -97,6 +97,19 @@ def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert capsys.readouterr().err == ""
 
 
+def test_the_worker_is_a_verb_that_nobody_sees(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = ModuleType("worker")
+    module.run = lambda bound: 40 + len(bound.values)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "remotejobs.cli.verbs.worker", module)
+    assert main(["__worker"]) == 40
+    assert main(["help"]) == 0
+    assert main(["nope"]) == 1
+    shown = capsys.readouterr()
+    assert "__worker" not in shown.out + shown.err
+
+
 def test_a_mistake_of_ours_is_a_line_and_a_traceback_when_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

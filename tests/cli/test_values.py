@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from remotejobs.cli.commands import AUTHENTICATION, OUTPUT_FORMAT
+from remotejobs.cli.tables.common import AUTHENTICATION, OUTPUT_FORMAT
 from remotejobs.cli.values import (
     BOOL,
     CLOCK,

@@ -10,6 +10,7 @@ import pytest
 
 from remotejobs.model import Target
 from remotejobs.sim.shells import HostSettings
+from remotejobs.states import JobState
 from tests.e2e.hosts import Result, ca_file, run, started, targets
 
 SCRIPT = "'one'; 'two'; Get-Service WinRM"
@@ -35,7 +36,6 @@ CASES = [
     ("reset-after@Command", "Completed", "", 1),
     ("reset@Receive#3*1", "Completed", "", 1),
     ("reset-after@Receive#3*1", "Completed", "", 1),
-    ("reset@Receive#3", "Unknown", "may have run", 1),
     ("reset@Delete", "Completed", "", 1),
     ("truncate@Create", "Unreachable", "middle of its answer", 0),
     ("truncate@Receive#3*1", "Completed", "", 1),
@@ -102,9 +102,13 @@ def test_a_host_that_hangs_ends_by_its_clock(fault: str, options: dict[str, floa
     assert result.reason("good") == "Completed"
 
 
-def test_a_reboot_in_the_middle_is_unknown() -> None:
-    result, _ = by("reboot:30@Receive#3", connect_timeout=0.5)
-    assert result.reason("bad") == "Unknown"
+@pytest.mark.parametrize("fault", ["reset@Receive#3", "reboot:30@Receive#3"])
+def test_a_host_that_is_lost_in_the_middle_is_left_disconnected(fault: str) -> None:
+    result, ran = by(fault, connect_timeout=0.5)
+    assert result.job.state is JobState.Disconnected
+    assert "bad" not in result.ends
+    assert result.reason("good") == "Completed"
+    assert ran == 1
 
 
 def test_a_wrong_password_is_tried_three_times_in_all_and_once_a_host() -> None:

@@ -11,18 +11,23 @@ from remotejobs.clock import ManualClock
 from remotejobs.engine.fanout import Fanout
 from remotejobs.engine.guard import Guard
 from remotejobs.engine.policy import RetryPolicy
-from remotejobs.errors import AuthenticationError, FaultError, LeaseLostError, UnreachableError
+from remotejobs.errors import AuthenticationError, FaultError, LeaseLostError, StoreError, UnreachableError
 from remotejobs.model import Outcome, Record, Target
-from remotejobs.ports import Attempt, ChildLedger, ChildTask, Control, Fresh, Phase
+from remotejobs.ports import Attempt, ChildLedger, ChildTask, Control, Fresh, Phase, Resume
 from remotejobs.states import EndReason
 
 DONE = Outcome(EndReason.Completed)
 Behaviour = Callable[["Host", Control], Awaitable[Attempt]]
 
 
+LEFT = Outcome(EndReason.Disconnected, "left on its host")
+
+
 class Ledger:
-    def __init__(self, ends: dict[int, Outcome], number: int) -> None:
-        self._ends, self._number = ends, number
+    """Notes ends; `refusing` holds by number what it raises instead."""
+
+    def __init__(self, ends: dict[int, Outcome], number: int, refusing: dict[int, Exception] | None = None) -> None:
+        self._ends, self._number, self._refusing = ends, number, refusing or {}
 
     async def starting(self) -> None: ...
 
@@ -30,7 +35,12 @@ class Ledger:
 
     async def append(self, records: Sequence[Record]) -> None: ...
 
+    async def disconnected(self) -> None:
+        await self.finish(LEFT)
+
     async def finish(self, outcome: Outcome) -> None:
+        if self._number in self._refusing:
+            raise self._refusing[self._number]
         assert self._number not in self._ends
         self._ends[self._number] = outcome
 
@@ -71,14 +81,18 @@ class Runner:
 
 
 class Job:
-    def __init__(self, behave: Behaviour, count: int = 6, slots: int = 2, **settings: float | None) -> None:
+    def __init__(
+        self, behave: Behaviour, count: int = 6, slots: int = 2, resumed: Sequence[int] = (), **settings: float | None
+    ) -> None:
+        self.refusing: dict[int, Exception] = {}
         self.clock = ManualClock()
         self.ends: dict[int, Outcome] = {}
         self.runner = Runner(behave)
         fresh = Fresh(uuid.uuid4(), uuid.uuid4(), uuid.uuid4())
+        again = Resume(fresh, "SHELL", "COMMAND", started=True, seq=0, object_id=0)
         self.fanout = Fanout(
-            [ChildTask(n, Target(f"h{n}"), fresh) for n in range(count)],
-            lambda number: Ledger(self.ends, number),
+            [ChildTask(n, Target(f"h{n}"), again if n in resumed else fresh) for n in range(count)],
+            lambda number: Ledger(self.ends, number, self.refusing),
             self.runner,
             policy=RetryPolicy(3, 60),
             guard=Guard(),
@@ -126,15 +140,267 @@ def test_one_host_cannot_end_another() -> None:
     assert "ZeroDivisionError" in job.ends[2].message
 
 
-def test_a_lost_lease_ends_the_child_without_a_word() -> None:
+def until_asked(phase: Phase = Phase.STARTED) -> Behaviour:
+    """Hosts that run until they are asked to stop or to disconnect."""
+
+    async def behave(host: Host, control: Control) -> Attempt:
+        asked = asyncio.Event()
+        control.on_request(asked.set)
+        await asked.wait()
+        control.on_request(None)
+        return Attempt(phase, Outcome(EndReason.Stopped) if control.stop_requested else LEFT)
+
+    return behave
+
+
+async def settled() -> None:
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+def test_a_lost_lease_ends_everything_without_a_word() -> None:
+    cancelled: list[int] = []
+
     async def behave(host: Host, control: Control) -> Attempt:
         if host.number == 1:
+            await settled()
             raise LeaseLostError("taken over")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(host.number)
+            raise
         return ok()
 
-    job = Job(behave, count=3)
+    job = Job(behave, count=6, slots=3)
+    with pytest.raises(LeaseLostError):
+        asyncio.run(job.fanout.run())
+    assert job.ends == {}
+    assert job.runner.began == ["h0", "h1", "h2"]
+    assert job.runner.cleaned == []
+    assert cancelled == [0, 2]
+
+
+@pytest.mark.parametrize("how", ["attempt", "finish"])
+def test_a_lost_lease_is_seen_wherever_it_shows(how: str) -> None:
+    async def behave(host: Host, control: Control) -> Attempt:
+        if host.number == 1 and how == "attempt":
+            error = LeaseLostError("taken over")
+            return Attempt(Phase.OPEN, Outcome(EndReason.Unknown), error)
+        return ok()
+
+    job = Job(behave, count=4, slots=1)
+    if how == "finish":
+        job.refusing[1] = LeaseLostError("taken over")
+    with pytest.raises(LeaseLostError):
+        asyncio.run(job.fanout.run())
+    assert sorted(job.ends) == [0]
+    assert job.runner.cleaned == ["h0"]
+
+
+def test_a_store_that_fails_stops_the_job_in_order_and_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    async def behave(host: Host, control: Control) -> Attempt:
+        if host.number == 2:
+            await settled()
+            return Attempt(Phase.STARTED, Outcome(EndReason.Unknown), StoreError("the disk is full"))
+        return await until_asked()(host, control)
+
+    job = Job(behave, count=6, slots=3)
+    job.refusing[0] = StoreError("the disk is full")
+    with pytest.raises(StoreError, match="the disk is full"):
+        asyncio.run(job.fanout.run())
+    assert job.runner.began == ["h0", "h1", "h2"]
+    assert [job.ends[n].reason.value for n in (1, 2, 3, 4, 5)] == ["Stopped", "Unknown"] + ["NotStarted"] * 3
+    assert "could not be stored" in job.ends[2].message
+    assert job.ends[5].message == "Not begun: the disk is full"
+    assert len([r for r in caplog.records if "store failed" in r.getMessage()]) == 1
+
+
+def test_one_child_is_stopped_alone() -> None:
+    async def run() -> Job:
+        job = Job(until_asked(), count=5)
+        task = asyncio.create_task(job.fanout.run())
+        await settled()
+        job.fanout.stop(4)  # waits for a slot: it ends at once
+        await settled()
+        assert job.ends[4].reason is EndReason.NotStarted
+        job.fanout.stop(0)  # runs: it is told, and its slot goes to the next
+        job.fanout.stop(0)
+        await settled()
+        assert job.ends[0].reason is EndReason.Stopped
+        assert job.runner.began == ["h0", "h1", "h2"]
+        assert sorted(job.ends) == [0, 4]
+        job.fanout.stop()
+        await task
+        return job
+
+    assert [r.value for r in asyncio.run(run()).reasons()] == ["Stopped"] * 3 + ["NotStarted"] * 2
+
+
+def test_one_child_that_waits_to_try_again_is_stopped_at_once_though_every_slot_is_taken() -> None:
+    async def run() -> Job:
+        async def behave(host: Host, control: Control) -> Attempt:
+            if host.number == 0:
+                return failed(UnreachableError("refused", step="tcp"))
+            return await until_asked()(host, control)
+
+        job = Job(behave, count=2, slots=1)
+        task = asyncio.create_task(job.fanout.run())
+        await job.clock.until_waiting(0.000001)
+        job.clock.advance(10)  # its pause is over, the slot is the other's
+        await settled()
+        assert job.runner.active == 1
+        job.fanout.stop(0)
+        await settled()
+        assert job.ends[0].reason is EndReason.NotStarted
+        job.fanout.stop()
+        await task
+        return job
+
+    job = asyncio.run(run())
+    assert job.runner.most == 1
+    assert job.runner.began == ["h0", "h1"]
+
+
+def test_one_child_at_the_guard_is_stopped_alone() -> None:
+    async def run() -> Job:
+        async def behave(host: Host, control: Control) -> Attempt:
+            try:
+                await control.enter(Phase.AUTHENTICATE)
+            except UnreachableError as error:
+                return Attempt(Phase.CONNECT, Outcome(EndReason.Stopped), error)
+            return await until_asked(Phase.AUTHENTICATE)(host, control)
+
+        job = Job(behave, count=5, slots=5)
+        task = asyncio.create_task(job.fanout.run())
+        await settled()
+        job.fanout.stop(4)
+        await settled()
+        assert sorted(job.ends) == [4]
+        job.fanout.stop()
+        await task
+        return job
+
+    assert asyncio.run(run()).reasons() == [EndReason.Stopped] * 5
+
+
+def test_a_disconnect_leaves_what_runs_and_never_begins_the_rest() -> None:
+    async def run() -> Job:
+        job = Job(until_asked(), count=5)
+        task = asyncio.create_task(job.fanout.run())
+        await settled()
+        job.fanout.disconnect()
+        await task
+        return job
+
+    job = asyncio.run(run())
+    assert [r.value for r in job.reasons()] == ["Disconnected"] * 2 + ["NotStarted"] * 3
+    assert job.runner.began == ["h0", "h1"]
+
+
+def test_a_process_that_ends_keeps_the_queue_for_another() -> None:
+    async def run() -> Job:
+        job = Job(until_asked(), count=5)
+        task = asyncio.create_task(job.fanout.run())
+        await settled()
+        job.fanout.disconnect(keep_queued=True)
+        await task
+        return job
+
+    assert sorted(asyncio.run(run()).ends) == [0, 1]
+
+
+def test_a_stop_outranks_a_disconnect() -> None:
+    async def run() -> Job:
+        async def behave(host: Host, control: Control) -> Attempt:
+            told = asyncio.Semaphore(0)
+            control.on_request(told.release)
+            while not control.stop_requested:
+                await told.acquire()
+            control.on_request(None)
+            return Attempt(Phase.STARTED, Outcome(EndReason.Stopped))
+
+        job = Job(behave, count=1)
+        task = asyncio.create_task(job.fanout.run())
+        await settled()
+        job.fanout.disconnect()
+        await settled()
+        job.fanout.stop()
+        await task
+        return job
+
+    assert asyncio.run(run()).reasons() == [EndReason.Stopped]
+
+
+def test_no_end_is_made_up_for_what_an_earlier_run_began() -> None:
+    async def run() -> Job:
+        job = Job(until_asked(), count=5, slots=1, resumed=[1, 2])
+        job.fanout.stop()
+        await job.fanout.run()
+        return job
+
+    job = asyncio.run(run())
+    assert [r.value for r in job.reasons()] == ["NotStarted", "Stopped", "Stopped", "NotStarted", "NotStarted"]
+    assert job.runner.began == ["h1", "h2"]
+    assert job.runner.most == 1
+
+
+def test_to_stop_what_an_earlier_run_began_its_host_is_authenticated_at() -> None:
+    async def run() -> Job:
+        async def behave(host: Host, control: Control) -> Attempt:
+            await control.enter(Phase.AUTHENTICATE)
+            await control.enter(Phase.OPEN)
+            return Attempt(Phase.STARTED, Outcome(EndReason.Stopped))
+
+        job = Job(behave, count=5, resumed=range(5))
+        job.fanout.stop()
+        await job.fanout.run()
+        return job
+
+    assert asyncio.run(run()).reasons() == [EndReason.Stopped] * 5
+
+
+def test_what_an_earlier_run_began_stays_disconnected_when_nobody_has_looked_yet() -> None:
+    async def run() -> Job:
+        job = Job(until_asked(), count=4, slots=1, resumed=[2])
+        task = asyncio.create_task(job.fanout.run())
+        await settled()
+        job.fanout.disconnect()
+        await task
+        return job
+
+    job = asyncio.run(run())
+    assert [r.value for r in job.reasons()] == ["Disconnected", "NotStarted", "Disconnected", "NotStarted"]
+    assert job.runner.began == ["h0"]
+
+
+def test_past_the_deadline_what_an_earlier_run_began_is_still_asked() -> None:
+    async def behave(host: Host, control: Control) -> Attempt:
+        job.clock.advance(60)
+        return ok()
+
+    job = Job(behave, count=3, slots=1, resumed=[2], deadline=50)
     asyncio.run(job.fanout.run())
-    assert sorted(job.ends) == [0, 2]
+    assert [r.value for r in job.reasons()] == ["Completed", "TimedOut(deadline)", "Completed"]
+
+
+def test_a_host_that_does_not_answer_is_asked_again_for_what_it_runs() -> None:
+    async def run(resumed: Sequence[int]) -> int:
+        async def behave(host: Host, control: Control) -> Attempt:
+            return Attempt(Phase.STARTED, LEFT, UnreachableError("refused", step="tcp"))
+
+        job = Job(behave, count=1, resumed=resumed)
+        task = asyncio.create_task(job.fanout.run())
+        while not task.done():
+            job.clock.advance(100)
+            await asyncio.sleep(0)
+        assert job.reasons() == [EndReason.Disconnected]
+        return job.runner.hosts[0].tries
+
+    assert asyncio.run(run([0])) == 4
+    assert asyncio.run(run([])) == 1
 
 
 def test_a_stop_ends_what_runs_and_never_begins_the_rest() -> None:
@@ -143,11 +409,11 @@ def test_a_stop_ends_what_runs_and_never_begins_the_rest() -> None:
 
         async def behave(host: Host, control: Control) -> Attempt:
             stopped = asyncio.Event()
-            control.on_stop(stopped.set)
+            control.on_request(stopped.set)
             if host.number == 1:
                 running.set()
             await stopped.wait()
-            control.on_stop(None)
+            control.on_request(None)
             return Attempt(Phase.STARTED, Outcome(EndReason.Stopped))
 
         job = Job(behave, count=5)
@@ -320,9 +586,9 @@ def test_a_stop_lets_who_waits_at_the_guard_through() -> None:
             except UnreachableError as error:
                 return Attempt(Phase.CONNECT, Outcome(EndReason.Stopped), error)
             stopped = asyncio.Event()
-            control.on_stop(stopped.set)
+            control.on_request(stopped.set)
             await stopped.wait()
-            control.on_stop(None)
+            control.on_request(None)
             return Attempt(Phase.AUTHENTICATE, Outcome(EndReason.Stopped))
 
         job = Job(behave, count=8, slots=8)

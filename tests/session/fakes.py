@@ -27,6 +27,9 @@ class ListLedger:
         self.calls.append("append")
         self.records += records
 
+    async def disconnected(self) -> None:
+        self.calls.append("disconnected")
+
     async def finish(self, outcome: Outcome) -> None:
         raise AssertionError("the engine finishes, not the runner")
 
@@ -36,13 +39,13 @@ class FreeControl:
 
     def __init__(self, ends: Ends | None = None) -> None:
         self.ends = ends
-        self.stop_requested = False
+        self.stop_requested = self.disconnect_requested = False
         self.entered: list[Phase] = []
         self._callback: Callable[[], None] | None = None
 
-    def on_stop(self, callback: Callable[[], None] | None) -> None:
+    def on_request(self, callback: Callable[[], None] | None) -> None:
         self._callback = callback
-        if callback and self.stop_requested:
+        if callback and (self.stop_requested or self.disconnect_requested):
             callback()
 
     async def enter(self, phase: Phase) -> None:
@@ -50,5 +53,10 @@ class FreeControl:
 
     def stop(self) -> None:
         self.stop_requested = True
+        if self._callback:
+            self._callback()
+
+    def disconnect(self) -> None:
+        self.disconnect_requested = True
         if self._callback:
             self._callback()

@@ -63,6 +63,20 @@ def received(*data: bytes, done: bool = False) -> str:
     return f"<rsp:ReceiveResponse>{streams}{end}</rsp:ReceiveResponse>"
 
 
+def shell(state: str = "Connected") -> str:
+    return f"<rsp:Shell><rsp:ShellId>{uuid.uuid4()}</rsp:ShellId><rsp:State>{state}</rsp:State></rsp:Shell>"
+
+
+def connected() -> str:
+    data = psrp(0x10002, CAPABILITY, 4) + psrp(
+        0x2100B, '<Obj RefId="0"><MS><I32 N="MinRunspaces">1</I32></MS></Obj>', 5
+    )
+    return (
+        '<rsp:ConnectResponse><connectResponseXml xmlns="http://schemas.microsoft.com/powershell">'
+        f"{base64.b64encode(data).decode()}</connectResponseXml></rsp:ConnectResponse>"
+    )
+
+
 class ScriptedHost:
     """Answers each kind of request with what is queued for it, else as a good host does."""
 
@@ -82,6 +96,10 @@ class ScriptedHost:
             "Receive+": received(output("hello", 3), pipeline_state(4, 4), done=True),
             "Send": "<rsp:SendResponse/>",
             "Signal": "<rsp:SignalResponse/>",
+            "Disconnect": "",
+            "Reconnect": "",
+            "Connect": connected(),
+            "Get": shell(),
             "Delete": "",
         }
 

@@ -10,13 +10,14 @@ import pytest
 from remotejobs.clock import ManualClock
 from remotejobs.errors import UnreachableError
 from remotejobs.model import Clocks, JobSpec, ScriptCommand, SessionOption, Stream, Target
-from remotejobs.ports import Attempt, ChildTask, Ends, Fresh, Phase, Reply
+from remotejobs.ports import Attempt, ChildTask, Ends, Fresh, Phase, Reply, Resume
 from remotejobs.session.prepared import prepare
 from remotejobs.session.runner import PsrpRunner
 from remotejobs.states import EndReason
 from remotejobs.wsman.clixml.read import deserialize
 from tests.session.fakes import FreeControl, ListLedger
 from tests.session.scripted import (
+    CAPABILITY,
     Answer,
     ScriptedHost,
     fault,
@@ -43,19 +44,25 @@ class Run:
         script: str = "1",
         clocks: Clocks | None = None,
         ends: Ends | None = None,
+        *,
+        in_disconnected_session: bool = False,
         **option: Any,
     ) -> None:
         self.host, self.clock, self.ledger, self.control = host, ManualClock(), ListLedger(), FreeControl(ends)
         spec = JobSpec(
-            ScriptCommand(script), (Target("h"),), clocks=clocks or Clocks(), session_option=SessionOption(**option)
+            ScriptCommand(script),
+            (Target("h"),),
+            clocks=clocks or Clocks(),
+            session_option=SessionOption(**option),
+            in_disconnected_session=in_disconnected_session,
         )
+        self.begin: Fresh | Resume = Fresh(uuid.uuid4(), uuid.uuid4(), uuid.uuid4())
         self.prepared = (spec, host.connect)
         self.attempt: Attempt | None = None
 
     async def start(self) -> Attempt:
         runner = PsrpRunner(prepare(*self.prepared, asyncio.Semaphore(1)), self.clock)
-        fresh = Fresh(uuid.uuid4(), uuid.uuid4(), uuid.uuid4())
-        self.attempt = await runner.run(ChildTask(0, Target("h"), fresh), self.ledger, self.control)
+        self.attempt = await runner.run(ChildTask(0, Target("h"), self.begin), self.ledger, self.control)
         await runner.cleanup(self.attempt)
         return self.attempt
 
@@ -153,14 +160,24 @@ def test_a_shell_that_is_gone_means_unknown(code: int) -> None:
     assert run.host.asked[-1] == "Delete"
 
 
-def test_a_connection_that_does_not_come_back_means_unknown() -> None:
+def test_a_script_whose_connection_does_not_come_back_goes_on_without_us() -> None:
     host = ScriptedHost().on("Receive+", lost())
     host.on("Receive+", *[lost()] * 9)
-    attempt = Run(host, max_connection_retry_count=3).finish()
-    assert attempt.outcome.reason is EndReason.Unknown
+    attempt = Run(host, max_connection_retry_count=3, idle_timeout=900).finish()
+    assert attempt.outcome.reason is EndReason.Disconnected
     assert "3 tries" in attempt.outcome.message
+    assert "900 s" in attempt.outcome.message
+    assert attempt.outcome.error_id == "PowerShellNetworkFailedStartDisconnect"
+    assert "Delete" not in host.asked
     assert host.asked.count("Receive+") == 4
     assert host.asked.count("Command") == 1
+
+
+def test_a_shell_of_2008_r2_does_not_outlive_its_connection() -> None:
+    capability = psrp(0x10002, CAPABILITY.replace("2.3", "2.1"), 1)
+    opened = psrp(0x21005, '<Obj RefId="0"><MS><I32 N="RunspaceState">2</I32></MS></Obj>', 2)
+    host = ScriptedHost().on("Receive", received(capability, opened)).on("Receive+", *[lost()] * 9)
+    assert Run(host, max_connection_retry_count=1).finish().outcome.reason is EndReason.Unknown
 
 
 def test_losses_count_from_the_last_success() -> None:
@@ -458,3 +475,18 @@ def test_a_failed_cleanup_harms_nobody() -> None:
     for answer in (lost(), fault(5), never, Reply(500, b"")):
         host = ScriptedHost().on("Delete", answer, answer)
         assert Run(host).finish().outcome.reason is EndReason.Completed
+
+
+def test_a_shell_that_a_killed_run_left_is_deleted_and_made_anew() -> None:
+    host = ScriptedHost().on("Create", fault(2150859202))
+    run = Run(host)
+    assert run.finish().outcome.reason is EndReason.Completed
+    assert host.asked == ["Create", "Delete", "Create", "Receive", "Command", "Receive+", "Delete"]
+    assert run.control.entered == [Phase.AUTHENTICATE, Phase.OPEN, Phase.OPEN]
+
+
+def test_a_shell_id_that_is_refused_twice_is_refused() -> None:
+    host = ScriptedHost().on("Create", fault(2150859202), fault(2150859202))
+    attempt = Run(host).finish()
+    assert attempt.outcome.reason is EndReason.Unreachable
+    assert attempt.outcome.error_id.startswith("SessionCreateFailedInvalidName")

@@ -13,6 +13,7 @@ from lxml import etree
 from remotejobs.errors import ConfigurationError
 from remotejobs.sim import faults, soap
 from remotejobs.sim.faults import FaultScript, parse_faults
+from remotejobs.sim.shells import HostSettings
 from tests.sim.wire import (
     POWERSHELL,
     SHELL,
@@ -292,3 +293,14 @@ def test_deleting_works_whatever_else_does_not() -> None:
         assert (await client.post(DELETE)).status == 200
 
     played("status:500@Get", play)
+
+
+def test_faults_that_are_settings_of_the_host() -> None:
+    script = FaultScript(parse_faults("silence:2.5, no-replay linger"))
+    settings = script.settings(HostSettings(max_shells=3))
+    assert settings == HostSettings(max_shells=3, silence_disconnects=2.5, replays_end=False, lingering=True)
+    assert FaultScript().settings(HostSettings()) == HostSettings()
+    assert script.take("Receive") == script.take("") == []
+    for wrong in ("silence", "no-replay:1", "linger@Receive"):
+        with pytest.raises(ConfigurationError):
+            parse_faults(wrong)

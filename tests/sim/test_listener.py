@@ -248,12 +248,33 @@ def test_counters_are_told_over_http() -> None:
             "faults": {"2150858843": 1},
             "scripts": {"echo hi": 1},
             "commands": 1,
+            "records": 0,
             "connections": 1,
             "refused": 1,
             "shells": 1,
             "most_shells": 1,
         }
         assert counters["web02"]["connections"] == 0
+
+    run(main())
+
+
+def test_a_host_tells_its_counters_to_its_own_account() -> None:
+    async def main() -> None:
+        async with Fleet(["web01"], FleetOptions()) as fleet:
+            host = fleet.hosts["web01"]
+            tls = ssl.create_default_context(cadata=fleet.ca_pem)
+            async with await Client.open(host.https_port, tls, "web01") as client:
+                await client.post(create())
+                replies = []
+                for authorization in ("", f"Authorization: Basic {logon('sim', 'sim')}\r\n"):
+                    client.writer.write(f"GET /counters HTTP/1.1\r\n{authorization}\r\n".encode())
+                    replies.append(await client.reply())
+                client.writer.write(b"POST /counters HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+                replies.append(await client.reply())
+            assert [reply.status for reply in replies] == [401, 200, 405]
+            assert json.loads(replies[1].body) == host.counters.to_dict()
+            assert host.counters.requests == {"Create": 1}
 
     run(main())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 
 from lxml import etree
@@ -87,8 +88,9 @@ def test_another_client_takes_a_disconnected_shell_and_gets_the_last_batch_again
             scene.say(b"new", PIPELINE)
             assert said(await scene.receive(PIPELINE)) == b"seen?"
             assert said(await scene.receive(PIPELINE)) == b"new"
-            await scene.post(disconnect())
-            assert (await scene.post(reconnect())).fault == 2150859206  # the first client has lost it
+            assert (await scene.post(disconnect())).fault == 2150859206  # the first client has lost it
+            await scene.post(disconnect(session="uuid:other"))
+            assert (await scene.post(reconnect())).fault == 2150859206
 
     run(main())
 
@@ -136,6 +138,68 @@ def test_what_runs_is_found_by_enumerating() -> None:
             scene.powershell.last.sink.command_state(PIPELINE, "Done", 0)
             assert (await scene.post(commands(POOL))).xml.find(".//{*}Items") is None
             assert (await scene.post(commands("none"))).fault == 2150858843
+
+    run(main())
+
+
+def test_a_shell_has_the_name_and_the_buffering_it_was_made_with() -> None:
+    async def main() -> None:
+        async with Scene() as scene:
+            more = "<rsp:BufferMode>Drop</rsp:BufferMode>"
+            body = create(POWERSHELL, POOL, more).replace("<rsp:Shell ", '<rsp:Shell Name="nightly &lt;1&gt;" ')
+            assert (await scene.post(body)).status == 200
+            shell = await scene.post(on_shell("Get", POOL, resource=SHELL))
+            assert (shell.text("Name"), shell.text("BufferMode")) == ("nightly <1>", "Drop")
+
+    run(main())
+
+
+def test_the_end_of_a_command_is_repeated_unless_the_host_is_told_not_to() -> None:
+    async def ended(**settings: bool) -> tuple[str, int]:
+        async with Scene(**settings) as scene:
+            await scene.pool()
+            await scene.pipeline()
+            scene.say(b"last", PIPELINE)
+            scene.powershell.last.sink.command_state(PIPELINE, "Done", 0)
+            assert said(await scene.receive(PIPELINE)) == b"last"
+            await scene.post(disconnect())
+            await scene.post(reconnect())
+            reply = await scene.receive(PIPELINE)
+            return said(reply).decode() if reply.status == 200 else "", reply.fault if reply.status != 200 else 0
+
+    assert run(ended()) == ("last", 0)
+    assert run(ended(replays_end=False)) == ("", 2150858843)
+
+
+def test_a_receive_may_outlive_its_client() -> None:
+    async def main() -> None:
+        async with Scene(lingering=True) as scene:
+            await scene.pool()
+            await scene.pipeline()
+            other = await connected(scene.fleet)
+            await polling(scene, receive(POOL, PIPELINE, resource=POWERSHELL), other)
+            await other.close()
+            assert (await scene.receive(PIPELINE)).fault == 2150858802
+            assert (await scene.post(connect(session="uuid:other"))).fault == 2150859213
+            await scene.post(disconnect())
+            await scene.post(reconnect())
+            scene.say(b"here", PIPELINE)
+            assert said(await scene.receive(PIPELINE)) == b"here"
+
+    run(main())
+
+
+def test_what_a_dead_client_was_sent_comes_again() -> None:
+    async def main() -> None:
+        async with Scene(lingering=True) as scene:
+            await scene.pool()
+            await scene.pipeline()
+            other = await connected(scene.fleet)
+            await polling(scene, receive(POOL, PIPELINE, resource=POWERSHELL), other)
+            await other.close()
+            scene.say(b"to nobody", PIPELINE)
+            await asyncio.sleep(0)
+            assert said(await scene.receive(PIPELINE)) == b"to nobody"
 
     run(main())
 

@@ -36,12 +36,16 @@ class Defragmenter:
 
     Args:
         max_object: Bytes of one message; more raises LimitError.
+        after: The stream is taken up where another client left it, which had all objects up to this id. It may begin
+            in the middle of an object, whose beginning went to that client: such a one is passed over.
     """
 
-    __slots__ = ("_buffer", "_last", "_max", "_need", "_next", "_object", "_parts", "_size")
+    __slots__ = ("_after", "_buffer", "_last", "_max", "_need", "_next", "_object", "_parts", "_size", "headless")
 
-    def __init__(self, max_object: int) -> None:
+    def __init__(self, max_object: int, *, after: int | None = None) -> None:
         self._max = max_object
+        self._after = after
+        self.headless = 0  # objects after `after` that were passed over
         self._buffer = bytearray()
         self._need = 0  # bytes of the buffer's fragment; fewer are not worth a look
         self._last = 0  # the highest object id that is complete
@@ -98,7 +102,12 @@ class Defragmenter:
             if self._object:
                 raise ProtocolError(f"Fragments of object {object_id} came before the end of object {self._object}.")
             if not flags & _START or number:
-                raise ProtocolError(f"Object {object_id} has no first fragment.")
+                if self._after is None or self._last:
+                    raise ProtocolError(f"Object {object_id} has no first fragment.")
+                if flags & _END:
+                    self._last = object_id
+                    self.headless += object_id > self._after
+                return
             self._object, self._next, self._size = object_id, 0, 0
         elif number != self._next or flags & _START:
             raise ProtocolError(f"Object {object_id} lacks fragment {self._next} ({number} came).")

@@ -31,9 +31,11 @@ class MessageType(IntEnum):
     SESSION_CAPABILITY = 0x00010002
     INIT_RUNSPACEPOOL = 0x00010004
     PUBLIC_KEY_REQUEST = 0x00010007
+    CONNECT_RUNSPACEPOOL = 0x00010008
     RUNSPACEPOOL_STATE = 0x00021005
     CREATE_PIPELINE = 0x00021006
     APPLICATION_PRIVATE_DATA = 0x00021009
+    RUNSPACEPOOL_INIT_DATA = 0x0002100B
     RUNSPACEPOOL_HOST_CALL = 0x00021100
     RUNSPACEPOOL_HOST_RESPONSE = 0x00021101
     PIPELINE_OUTPUT = 0x00041004
@@ -69,6 +71,9 @@ SESSION_CAPABILITY = (
     f'<Obj RefId="0"><MS><Version N="protocolversion">{PROTOCOL_VERSION}</Version><Version N="PSVersion">2.0</Version>'
     '<Version N="SerializationVersion">1.1.0.1</Version></MS></Obj>'
 ).encode()
+
+# An empty string in place of the limits of the pool: whatever they are (recorded).
+CONNECT_RUNSPACEPOOL = b"<S/>"
 
 
 def init_runspacepool() -> bytes:

@@ -20,6 +20,7 @@ from remotejobs.wsman.psrp import hostcalls
 from remotejobs.wsman.psrp.fragments import Defragmenter, fragments
 from remotejobs.wsman.psrp.messages import (
     ACCEPTED_VERSIONS,
+    CONNECT_RUNSPACEPOOL,
     SESSION_CAPABILITY,
     MessageType,
     read_message,
@@ -35,6 +36,8 @@ _RECORDS: dict[int, Stream] = {
     MessageType.INFORMATION_RECORD: Stream.Information,
     MessageType.PROGRESS_RECORD: Stream.Progress,
 }
+# Object ids of a client begin anywhere; one that takes over begins past all that the one before can have used.
+_TAKEN_OVER = 1 << 32
 _STATE = re.compile(rb'<Obj RefId="0"><MS><I32 N="(?:Pipeline|Runspace)State">(\d{1,3})</I32>')
 _VERSION = re.compile(rb'<Obj RefId="0"><MS><Version N="protocolversion">(\d\.\d)</Version>')
 
@@ -77,9 +80,12 @@ class Runspace:
         init: The payload of INIT_RUNSPACEPOOL, the same for every host of a job.
         pipeline: The payload of CREATE_PIPELINE, likewise.
         max_object: Bytes of one message from the server.
+        after: Another client had the pipeline's records up to this object id: it is taken up there. None where we
+            begin it.
     """
 
     __slots__ = (
+        "_after",
         "_init",
         "_objects",
         "_pipe",
@@ -100,16 +106,24 @@ class Runspace:
     )
 
     def __init__(
-        self, pool_id: uuid.UUID, pipeline_id: uuid.UUID, init: bytes, pipeline: bytes, *, max_object: int
+        self,
+        pool_id: uuid.UUID,
+        pipeline_id: uuid.UUID,
+        init: bytes,
+        pipeline: bytes,
+        *,
+        max_object: int,
+        after: int | None = None,
     ) -> None:
         self.pool_id = pool_id
         self.pipeline_id = pipeline_id
         self.max_object = max_object
         self._init = init
         self._pipeline = pipeline
-        self._objects = 0
+        self._after = 0 if after is None else after
+        self._objects = 0 if after is None else _TAKEN_OVER
         self._pool = Defragmenter(max_object)
-        self._pipe = Defragmenter(max_object)
+        self._pipe = Defragmenter(max_object, after=after)
         # The record just before, if it is of a kind that a host call may follow to show it.
         self._shown: RecordData | None = None
         self.version = ""
@@ -135,6 +149,31 @@ class Runspace:
         """The bytes that start the pipeline: the first packet goes with Command, the others with Send."""
         self.pipeline_state = PipelineState.Running
         return list(self._cut(MessageType.CREATE_PIPELINE, self._pipeline, self.pipeline_id, size))
+
+    def connecting(self, size: int) -> bytes:
+        """The bytes that take the pool over: two messages of one fragment each (MS-PSRP 3.1.5.4.28)."""
+        pieces = [
+            *self._cut(MessageType.SESSION_CAPABILITY, SESSION_CAPABILITY, None, size),
+            *self._cut(MessageType.CONNECT_RUNSPACEPOOL, CONNECT_RUNSPACEPOOL, None, size),
+        ]
+        return b"".join(pieces)
+
+    def connected(self, data: bytes) -> None:
+        """Take the server's answer to connecting().
+
+        Raises:
+            ProtocolError: It is corrupt, or the server speaks a version that we do not.
+        """
+        for _, blob in Defragmenter(self.max_object).feed(data):
+            kind, payload = read_message(blob)
+            if kind == MessageType.SESSION_CAPABILITY:
+                self._negotiate(payload)
+            elif kind == MessageType.RUNSPACEPOOL_INIT_DATA:
+                self.pool_state = PoolState.Opened
+
+    def resume(self) -> None:
+        """The pipeline runs already: another client began it."""
+        self.pipeline_state = PipelineState.Running
 
     def feed_pool(self, data: bytes) -> None:
         """Take bytes of the pool's stream.
@@ -172,7 +211,19 @@ class Runspace:
                 self._pipeline_changed(payload)
             elif kind == MessageType.PIPELINE_HOST_CALL:
                 self._host_call(payload, object_id, records)
+        if self._after and records:
+            return [record for record in records if abs(record.object_id) > self._after]
         return records
+
+    def take_replies(self) -> list[bytes]:
+        """Take the answers to host calls that are to be sent."""
+        taken, self.replies = self.replies, []
+        return taken
+
+    @property
+    def headless(self) -> int:
+        """Messages of the pipeline of which only the end has come: their beginning went to another client."""
+        return self._pipe.headless
 
     @property
     def closed(self) -> bool:
@@ -222,12 +273,16 @@ class Runspace:
         shown, self._shown = self._shown, None
         if call.method == hostcalls.SET_SHOULD_EXIT:
             self.exit_code = call.exit_code
+        elif records is not None and object_id <= self._after:
+            return  # answered, or made a record of, by who had the pipeline before
         elif call.call_id != hostcalls.VOID:
             kind = MessageType.PIPELINE_HOST_RESPONSE if records is not None else MessageType.RUNSPACEPOOL_HOST_RESPONSE
             pipeline = self.pipeline_id if records is not None else None
             self.replies.extend(self._cut(kind, hostcalls.refuse(call), pipeline, 32768))
         elif records is not None and not self.ended:
             stream = hostcalls.STREAMS.get(call.method)
+            if stream and not shown and object_id == self._after + 1 and self._after:
+                return  # most likely it shows the last record that the client before has had
             if stream and not (shown and shown.stream is stream and hostcalls.repeats(call, stream, shown.raw)):
                 raw = hostcalls.as_record(call, stream)
                 if raw is not None:

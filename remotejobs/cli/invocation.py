@@ -1,0 +1,290 @@
+"""The work of `remotejob invoke`: run a script block on many hosts and print what they send, or hand it to a worker.
+
+Knows bound parameters, the API and the views. Must not know protocols or what is in a store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remotejobs import api, detach
+from remotejobs.auth.credentials import Credential, find_credential
+from remotejobs.cli.logfile import close_log, open_log
+from remotejobs.errors import ConfigurationError, RemoteJobsError, StoreError
+from remotejobs.jobs.job import ChildEnd, RemoteJob
+from remotejobs.jobs.received import ReceivedRecord
+from remotejobs.model import Clocks, JobSpec, Outcome, ScriptCommand, SessionOption, Target
+from remotejobs.states import EndReason, JobState
+from remotejobs.targets.resolve import Resolved, resolve
+from remotejobs.views.summary import exit_code, pending, summary
+from remotejobs.views.terminal import terminal_width, wants_colour
+from remotejobs.views.view import View, view
+
+if TYPE_CHECKING:
+    from remotejobs.ports import JobStore
+
+INTERRUPTED = 130
+NOT_ENDED = 6
+_LAST_LOOK = 1.0  # seconds for reading what a job came to whose store has failed
+
+
+def invoke(values: Mapping[str, Any], starting: detach.Starting | None) -> int:
+    """Run the job, here or in the worker that is `starting`; returns the exit code of design section 6."""
+    resolved = _targets(values)
+    spec = _spec(values, resolved.targets)
+    for warning in resolved.warnings:
+        _warn(warning)
+    credentials = _credentials(values, resolved.targets)
+    from remotejobs import compose
+
+    if starting is not None:
+        try:
+            return compose.run_loop(_submit(spec, credentials, starting))
+        except StoreError as error:
+            raise no_job(error) from None
+    log = open_log(values.get("LogFile"), [c.secret.reveal() for c in credentials.values()])
+    store = None if values.get("NoStore") else _store(needed=spec.in_disconnected_session)
+    try:
+        return compose.run_loop(_invoke(spec, credentials, values, store))
+    finally:
+        if store is not None:
+            store.close()
+        close_log(log)
+
+
+def no_job(error: RemoteJobsError) -> ConfigurationError:
+    """The refusal of -AsJob where nothing can be stored."""
+    return ConfigurationError(f"The job was not started, for it cannot be stored. {error.message}")
+
+
+async def _submit(spec: JobSpec, credentials: Mapping[str, Credential], starting: detach.Starting) -> int:
+    from remotejobs import compose
+
+    store = compose.open_store()
+    try:
+        row = await compose.submit(spec, credentials, store=store)
+        await compose.start_worker(row.id, credentials, store=store, starting=starting)
+        job = RemoteJob(store, row.id)
+        _show(job)
+        for note in job.notes:
+            _warn(note)
+    finally:
+        store.close()
+    return 0
+
+
+async def _invoke(
+    spec: JobSpec, credentials: Mapping[str, Credential], values: Mapping[str, Any], store: JobStore | None
+) -> int:
+    from remotejobs import compose
+
+    began = time.monotonic()
+    try:
+        job, running = await compose.begin(spec, credentials, store=store)
+    except StoreError as error:
+        if spec.in_disconnected_session or store is None:
+            raise
+        _warn_no_store(error)
+        job, running = await compose.begin(spec, credentials)
+    for note in job.notes:
+        _warn(note)
+    shown = _Output(_view(values.get("OutputFormat", "Text"), spec), job)
+    interrupted = _Interrupt(job, shown)
+    with interrupted.watching():
+        ended = False
+        try:
+            await _both(shown.all(), running.finished())
+            ended = True
+        finally:
+            shown.close()
+            ends = _ends(job, EndReason.Disconnected if ended else EndReason.Unknown)
+            for line in summary(ends, len(job.child_jobs), time.monotonic() - began):
+                print(line, file=sys.stderr)
+    if shown.error is not None:
+        raise shown.error
+    if interrupted.count:
+        return INTERRUPTED
+    if job.state is JobState.Disconnected:
+        _show(job)
+    code = exit_code((end.outcome for end in ends), fail_on_error=bool(values.get("FailOnError")))
+    return 0 if code == NOT_ENDED and spec.in_disconnected_session else code
+
+
+def _ends(job: RemoteJob, otherwise: EndReason) -> list[ChildEnd]:
+    """How every child stands: what has no end was left on its host, or its end could not be stored."""
+    return job.outcomes + [
+        ChildEnd(job.id, child.id, child.location, Outcome(otherwise))
+        for child in job.child_jobs
+        if child.outcome is None
+    ]
+
+
+async def _both(reading: Coroutine[Any, Any, None], running: Coroutine[Any, Any, None]) -> None:
+    """Read to the end; where the store fails the job there is none, so the job's own error ends the reading too."""
+    reader, runner = asyncio.ensure_future(reading), asyncio.ensure_future(running)
+    try:
+        await asyncio.wait((reader, runner), return_when=asyncio.FIRST_COMPLETED)
+        if runner.done() and runner.exception() is not None:
+            await asyncio.wait((reader,), timeout=_LAST_LOOK)  # what could be stored is shown
+            runner.result()
+        await reader
+        await runner
+    finally:
+        reader.cancel()
+        runner.cancel()
+
+
+def _store(*, needed: bool) -> JobStore | None:
+    """The store of this user; without one a job in the foreground goes on, but nobody can receive or retry it later."""
+    from remotejobs import compose
+
+    try:
+        return compose.open_store()
+    except (ConfigurationError, StoreError) as error:
+        if needed:
+            raise
+        _warn_no_store(error)
+        return None
+
+
+def _warn_no_store(error: RemoteJobsError) -> None:
+    _warn(f"This run is not stored, and cannot be received or retried later. {error.message}")
+
+
+def _warn(text: str) -> None:
+    print(f"WARNING: {text}", file=sys.stderr)
+
+
+def _show(job: RemoteJob) -> None:
+    """The row of Get-Job."""
+    from remotejobs.views.jobtable import write_jobs
+
+    write_jobs("Table", [job], sys.stdout, terminal_width(sys.stdout))
+
+
+class _Output:
+    """The view, until it cannot be written (a full disk, a closed pipe): then the job is stopped in order."""
+
+    def __init__(self, shown: View, job: RemoteJob) -> None:
+        self._view = shown
+        self._job = job
+        self.error: OSError | None = None
+
+    async def all(self) -> None:
+        """Show everything, to the end of the job."""
+        async for item in self._job.events(self.flush):
+            self.show(item)
+
+    def show(self, item: ReceivedRecord | ChildEnd) -> None:
+        if isinstance(item, ReceivedRecord):
+            self._write(self._view.record, item)
+        else:
+            self._write(self._view.outcome, item)
+
+    def flush(self) -> None:
+        self._write(self._view.flush)
+
+    def close(self) -> None:
+        self._write(self._view.close)
+
+    def _write(self, write: Callable[..., None], *items: object) -> None:
+        if self.error is None:
+            try:
+                write(*items)
+            except OSError as error:
+                self.error = error
+                self._job.request_stop()
+
+
+class _Interrupt:
+    """^C: the first says who is pending and stops in order, the second leaves at once."""
+
+    def __init__(self, job: RemoteJob, shown: _Output) -> None:
+        self._job = job
+        self._output = shown
+        self.count = 0
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+
+        def pressed() -> None:
+            self.count += 1
+            if self.count > 1:
+                self._output.close()
+                sys.stderr.flush()
+                os._exit(INTERRUPTED)  # the user has asked twice: nothing may hold this back
+            names = [child.location for child in self._job.child_jobs if not child.state.finished]
+            print(pending(names, len(self._job.child_jobs)), file=sys.stderr, flush=True)
+            self._job.request_stop()
+
+        before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(pressed))
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def _view(name: str, spec: JobSpec) -> View:
+    return view(
+        name,
+        sys.stdout,
+        sys.stderr,
+        show_computer_name=not spec.hide_computer_name,
+        terminal_width=terminal_width(sys.stdout),
+        colour=wants_colour(sys.stderr, os.environ),
+        computer_names=[target.name for target in spec.targets],
+    )
+
+
+def _targets(values: Mapping[str, Any]) -> Resolved:
+    if values.get("ConnectionUri"):
+        return Resolved(api.targets_of(values["ConnectionUri"]), ())
+    return resolve(values.get("ComputerName") or ["localhost"], read_stdin=sys.stdin.read)
+
+
+def _spec(values: Mapping[str, Any], targets: tuple[Target, ...]) -> JobSpec:
+    text = values["ScriptBlock"] if "ScriptBlock" in values else api.read_script(Path(values["FilePath"]))
+    default = JobSpec(ScriptCommand(text), targets)
+    clocks = Clocks()
+    return JobSpec(
+        ScriptCommand(text, tuple(values.get("ArgumentList") or ())),
+        targets,
+        name=values.get("JobName") or "",
+        throttle_limit=values.get("ThrottleLimit", default.throttle_limit),
+        authentication=values.get("Authentication", default.authentication),
+        port=values.get("Port"),
+        use_ssl=bool(values.get("UseSSL")),
+        application_name=values.get("ApplicationName", default.application_name),
+        configuration_name=values.get("ConfigurationName", default.configuration_name),
+        hide_computer_name=bool(values.get("HideComputerName")),
+        in_disconnected_session=bool(values.get("InDisconnectedSession")),
+        session_option=values.get("SessionOption") or SessionOption(),
+        clocks=Clocks(
+            connect=values.get("ConnectTimeout", clocks.connect),
+            authenticate=values.get("AuthTimeout", clocks.authenticate),
+            silence=values.get("SilenceTimeout"),
+            total=values.get("Timeout"),
+        ),
+    )
+
+
+def _credentials(values: Mapping[str, Any], targets: tuple[Target, ...]) -> dict[str, Credential]:
+    """One password source for the user of -Credential and for the users that a server list names."""
+    found: dict[str, Credential] = {}
+    file, user = values.get("PasswordFile"), values.get("Credential")
+    if user:
+        found[""] = find_credential(user, file)
+    for name in dict.fromkeys(target.credential for target in targets if target.credential):
+        found[name] = Credential(name, found[""].secret) if name == user else find_credential(name, file)
+    return found

@@ -1,0 +1,226 @@
+"""The table of `invoke`: parameters, parameter sets, examples.
+
+Knows what the command line offers, in words for its users. Must not know how words are bound or what the verb does, and
+must stay cheap to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from remotejobs.cli.parameters import Command, Example, Parameter, within
+from remotejobs.cli.tables.common import (
+    AUTHENTICATION,
+    COMMON,
+    NO_PASSWORD,
+    PASSWORD_FILE,
+    RECORDS_AS,
+    SOURCES,
+)
+from remotejobs.cli.values import (
+    CLOCK,
+    INT,
+    OBJECTS,
+    PATH,
+    SCRIPT,
+    SCRIPT_FILE,
+    SESSION_OPTION,
+    SWITCH,
+    TEXT,
+    TEXTS,
+    URIS,
+)
+from remotejobs.errors import UsageError
+from remotejobs.model import DEFAULT_CONFIGURATION, DEFAULT_THROTTLE_LIMIT, Clocks
+
+_CLOCKS = Clocks()
+_BY_NAME = within("ComputerName", "FilePathComputerName")
+_INVALID = "System.InvalidOperationException"
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """PowerShell's two refusals before anything is connected, and ours of what a detached job cannot do."""
+    disconnected = values.get("InDisconnectedSession")
+    job = next((f"-{name}" for name in ("AsJob", "JobName") if values.get(name)), "")
+    if job and disconnected:
+        raise UsageError(
+            f"{job} and -InDisconnectedSession cannot be used together: the one has the job watched from here, the"
+            " other leaves it to its hosts.",
+            error_id=_INVALID,
+        )
+    if values.get("SessionName") and not disconnected:
+        raise UsageError("-SessionName needs -InDisconnectedSession.", error_id=_INVALID)
+    if values.get("SessionName"):
+        raise UsageError("-SessionName is not offered: leave it out, the job keeps its shells together.")
+    without = job or ("-InDisconnectedSession" if disconnected else "")
+    if without and values.get("NoStore"):
+        raise UsageError(f"{without} needs the store: later commands find the job there. Leave -NoStore out.")
+
+
+INVOKE = Command(
+    "invoke",
+    "Run a script block on many Windows hosts and print what they send, as it comes.",
+    (
+        Parameter(
+            "ComputerName",
+            TEXTS,
+            "Hosts: names, addresses, ranges (web[01-20]), server lists (@servers.txt, @servers.txt:group), names on"
+            " standard input (-), and what to leave out (!web07).",
+            within("ComputerName", "FilePathComputerName", position=0),
+            aliases=("Cn",),
+            default="localhost",
+            not_empty=True,
+        ),
+        Parameter(
+            "ScriptBlock",
+            SCRIPT,
+            "The script: one quoted word, or words between two braces that stand alone.",
+            within("ComputerName", "Uri", position=1, mandatory=True),
+            aliases=("Command",),
+            not_empty=True,
+        ),
+        Parameter(
+            "FilePath",
+            SCRIPT_FILE,
+            "A .ps1 file of this computer to run on the hosts.",
+            within("FilePathComputerName", "FilePathUri", position=1, mandatory=True),
+            aliases=("PSPath",),
+            not_empty=True,
+        ),
+        Parameter(
+            "ConnectionUri",
+            URIS,
+            "Whole addresses instead of names: https://web01:5986/wsman.",
+            within("Uri", "FilePathUri", position=0, mandatory=True),
+            aliases=("URI", "CU"),
+            not_empty=True,
+        ),
+        Parameter(
+            "ArgumentList",
+            OBJECTS,
+            "Values for the script's param() or $args. Numbers, $true, $false and $null become what they are in"
+            " PowerShell. A shell's quotes cannot be seen here: for the text 5 write \"'5'\".",
+            aliases=("Args",),
+        ),
+        Parameter(
+            "ThrottleLimit",
+            INT,
+            "Hosts at a time. Below 1 means the default.",
+            default=str(DEFAULT_THROTTLE_LIMIT),
+        ),
+        Parameter(
+            "Credential",
+            TEXT,
+            f"The user: user, DOMAIN\\user or user@domain. The password comes from {SOURCES}.",
+            not_empty=True,
+        ),
+        PASSWORD_FILE,
+        Parameter("Authentication", AUTHENTICATION, "The authentication mechanism.", default="Default"),
+        Parameter("UseSSL", SWITCH, "Connect by https.", _BY_NAME),
+        Parameter("Port", INT, "TCP port.", _BY_NAME, default="5985, with -UseSSL 5986", minimum=1, maximum=65535),
+        Parameter("ApplicationName", TEXT, "The path of the address.", _BY_NAME, default="wsman", not_empty=True),
+        Parameter(
+            "ConfigurationName",
+            TEXT,
+            "The session configuration on the hosts.",
+            default=DEFAULT_CONFIGURATION,
+            not_empty=True,
+        ),
+        Parameter(
+            "SessionOption",
+            SESSION_OPTION,
+            "Settings of New-PSSessionOption and of TLS, key=value with commas between: CAFile=ca.pem,SkipCNCheck."
+            " Times are in seconds here too, not in milliseconds.",
+        ),
+        Parameter(
+            "AsJob",
+            SWITCH,
+            "Return at once: a process of its own runs the job, and survives this terminal. See get, receive, wait.",
+        ),
+        Parameter("JobName", TEXT, "A name for the job; it implies -AsJob.", default="Job<id>"),
+        Parameter(
+            "InDisconnectedSession",
+            SWITCH,
+            "Leave each shell Disconnected on its host once the script runs there: remotejob connect collects the"
+            " output, from another computer too.",
+            aliases=("Disconnected",),
+        ),
+        Parameter(
+            "SessionName",
+            TEXTS,
+            "PowerShell's names for disconnected sessions. Not offered: the job keeps its shells together.",
+            _BY_NAME,
+            not_empty=True,
+        ),
+        Parameter("NoStore", SWITCH, "Keep nothing on this disk: no other verb will know of the job."),
+        Parameter(
+            "HideComputerName", SWITCH, "Do not show which host a line or an object came from.", aliases=("HCN",)
+        ),
+        RECORDS_AS,
+        Parameter("FailOnError", SWITCH, "Exit code 2 also when a script completed but wrote errors."),
+        Parameter(
+            "ConnectTimeout",
+            CLOCK,
+            "For finding and connecting to one host. 0 or off: no limit.",
+            default=f"{_CLOCKS.connect:g}",
+        ),
+        Parameter(
+            "AuthTimeout",
+            CLOCK,
+            "For authentication at one host. 0 or off: no limit.",
+            default=f"{_CLOCKS.authenticate:g}",
+        ),
+        Parameter(
+            "SilenceTimeout",
+            CLOCK,
+            "The longest time without a record from a host that runs the script.",
+            default="off",
+        ),
+        Parameter("Timeout", CLOCK, "For the whole of one host, from its first connection.", default="off"),
+        Parameter(
+            "LogFile",
+            PATH,
+            "Write every step on every host to this file, without secrets, for a bug report. REMOTEJOBS_LOG does the"
+            " same.",
+            not_empty=True,
+        ),
+        *COMMON,
+    ),
+    cmdlet="Invoke-Command",
+    aliases=("icm",),
+    default_set="ComputerName",
+    check=_check,
+    refused={
+        "Password": NO_PASSWORD,
+        "Session": "Sessions are not kept between commands: name the hosts with -ComputerName.",
+        "HostName": "Connections over SSH are not offered: -ComputerName connects by WinRM.",
+        "CertificateThumbprint": "There is no certificate store here: give a client certificate as files, with"
+        " -SessionOption CertificateFile=cert.pem,CertificateKeyFile=key.pem.",
+    },
+    examples=(
+        Example(
+            "remotejob invoke -ComputerName 'web[01-20]' -ScriptBlock 'Get-Service WinRM' -ThrottleLimit 5"
+            " -Credential ops -Authentication Basic -UseSSL",
+            "Twenty hosts, five at a time, over https; the password is asked for.",
+        ),
+        Example(
+            "remotejob invoke '@servers.txt' -FilePath deploy.ps1 -ArgumentList 7,blue -PasswordFile ops.password"
+            " -Credential ops",
+            "A local script, with two arguments, on every host of a server list.",
+        ),
+        Example(
+            "remotejob icm web01,web02 { Get-Service WinRM } -Credential ops -OutputFormat Jsonl",
+            "The braces of PowerShell work for plain words; what has $, |, ; or quotes in it goes in single quotes.",
+        ),
+        Example(
+            "remotejob invoke -ConnectionUri https://web01:5986/wsman -ScriptBlock '$PSVersionTable' -Credential ops"
+            " -SessionOption CAFile=ca.pem,OperationTimeout=20",
+            "By address, with an authority of your own.",
+        ),
+        Example(
+            "remotejob invoke '@servers.txt' -ScriptBlock 'Get-HotFix' -AsJob -JobName HotFix -Credential ops",
+            "A job that goes on after the terminal is closed: remotejob receive HotFix -Wait shows what it sends.",
+        ),
+    ),
+)

@@ -1,0 +1,124 @@
+"""Specifications, targets and outcomes as JSON text, for a file that other versions read.
+
+Knows the values of model and CLIXML. Must not know SQLite. What has its default is left out; what a later version
+wrote and this one does not know is passed over. Nothing here is secret: a credential is a name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+
+from remotejobs.model import Clocks, JobSpec, Limits, Outcome, ScriptCommand, SessionOption, Target
+from remotejobs.states import EndReason
+
+_T = TypeVar("_T")
+_dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+
+def encode_spec(spec: JobSpec) -> str:
+    """Write a specification."""
+    fields = _changed(spec, skip=("command", "targets", "session_option", "clocks", "limits"))
+    fields["command"] = {"text": spec.command.text, "arguments": _clixml(spec.command.arguments)}
+    fields["targets"] = [encode_target(target) for target in spec.targets]
+    for name in ("session_option", "clocks", "limits"):
+        if inner := _changed(getattr(spec, name)):
+            fields[name] = inner
+    return _safe(fields)
+
+
+def decode_spec(text: str) -> JobSpec:
+    """Read a specification."""
+    fields = json.loads(text)
+    command = fields.pop("command")
+    targets = tuple(map(decode_target, fields.pop("targets")))
+    parts = {
+        "session_option": _made(SessionOption, fields.pop("session_option", {})),
+        "clocks": _made(Clocks, fields.pop("clocks", {})),
+        "limits": _made(Limits, fields.pop("limits", {})),
+    }
+    script = ScriptCommand(command["text"], _values(command["arguments"]))
+    return _made(JobSpec, {**fields, **parts, "command": script, "targets": targets})
+
+
+def encode_target(target: Target) -> Any:
+    """Write a target as what JSON can hold: nearly all are just a name."""
+    fields = _changed(target)
+    return target.name if len(fields) == 1 else fields
+
+
+def decode_target(value: Any) -> Target:
+    """Read a target."""
+    if isinstance(value, str):
+        return Target(value)
+    return _made(Target, {**value, "group": tuple(value.get("group", ()))})
+
+
+def encode_outcome(outcome: Outcome) -> str:
+    """Write an outcome, but for its failure record, which is kept as it came."""
+    fields = _changed(outcome, skip=("failure", "details"))
+    if outcome.details:
+        fields["details"] = dict(outcome.details)
+    return _safe(fields)
+
+
+def decode_outcome(text: str, failure: bytes | None) -> Outcome:
+    """Read an outcome."""
+    fields = json.loads(text)
+    try:
+        fields["reason"] = EndReason(fields["reason"])
+    except ValueError:
+        fields["reason"] = EndReason.Unknown  # of a later version; its message says more
+    return _made(Outcome, {**fields, "failure": failure})
+
+
+def _changed(value: Any, skip: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields that differ from their defaults."""
+    found = {}
+    for name, default in _defaults(type(value)).items():
+        if name not in skip:
+            held = getattr(value, name)
+            if held != default:
+                found[name] = held
+    return found
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    cached = _DEFAULTS.get(kind)
+    if cached is None:
+        cached = _DEFAULTS[kind] = {field.name: field.default for field in dataclasses.fields(kind)}
+    return cached
+
+
+_DEFAULTS: dict[type, dict[str, Any]] = {}
+
+
+def _made(kind: type[_T], fields: Mapping[str, Any]) -> _T:
+    known = _defaults(kind)
+    return kind(**{name: value for name, value in fields.items() if name in known})
+
+
+def _safe(fields: dict[str, Any]) -> str:
+    """JSON; half a surrogate pair, which SQLite's UTF-8 cannot hold, is escaped."""
+    text = _dump(fields)
+    if text.isascii():
+        return text
+    return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def _clixml(arguments: tuple[Any, ...]) -> list[str]:
+    if not arguments:
+        return []
+    from remotejobs.wsman.clixml.write import serialize  # lxml is not needed to list jobs
+
+    return [serialize(argument).decode() for argument in arguments]
+
+
+def _values(texts: list[str]) -> tuple[Any, ...]:
+    if not texts:
+        return ()
+    from remotejobs.wsman.clixml.read import deserialize
+
+    return tuple(cast("Any", deserialize(text.encode())) for text in texts)

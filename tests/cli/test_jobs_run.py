@@ -1,0 +1,109 @@
+"""The job verbs as a user runs them: each a process of its own, on jobs that a worker runs on simulated hosts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_PROGRAM = [sys.executable, "-m", "remotejobs"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with the hosts web01 to web03, of which web03 refuses, and a store of its own."""
+    folder = tmp_path_factory.mktemp("jobs")
+    command = [*_PROGRAM, "simulate", "-ComputerName", "web[01-03]", "-ServerList", "servers.txt"]
+    command += ["-Fault", "web03=refuse"]
+    process = subprocess.Popen(command, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "3 simulated hosts" in process.stderr.readline()
+    process.stderr.readline()
+    yield folder
+    run(folder, "stop", "-State", "Running")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    process.stderr.close()
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "REMOTEJOBS_HOME": str(folder / "home"), "REMOTEJOBS_PASSWORD": "sim", "NO_COLOR": "1"}
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*_PROGRAM, *words],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def start(folder: Path, script: str, targets: str = "@servers.txt") -> int:
+    """Start a job; returns its id."""
+    words = ("invoke", targets, "-ScriptBlock", script, "-AsJob", "-Credential", "sim", "-Authentication", "Basic")
+    done = run(folder, *words, "-UseSSL", "-SessionOption", "CAFile=sim-ca.pem,MaxConnectionRetryCount=0")
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.splitlines()[2].split()[0])
+
+
+def test_a_job_from_its_start_to_its_end(folder: Path) -> None:
+    job = start(folder, "1..2; 'end'")
+    waited = run(folder, "wait", str(job), "-OutputFormat", "Jsonl")
+    assert (waited.returncode, json.loads(waited.stdout)["state"]) == (3, "Failed"), waited.stderr
+    kept = run(folder, "receive", str(job), "-Keep")
+    assert kept.stdout.splitlines() == [f"web0{host}: {value}" for host in (1, 2) for value in ("1", "2", "end")]
+    assert "[web03] Unreachable" in kept.stderr
+    some = run(folder, "receive", str(job), "-Location", "web02")
+    assert (some.returncode, [line.split()[1] for line in some.stdout.splitlines()]) == (0, ["1", "2", "end"])
+    rest = run(folder, "receive", str(job))
+    assert (rest.returncode, len(rest.stdout.splitlines())) == (3, 3)
+    assert "[web03] Unreachable" in rest.stderr
+    none = run(folder, "receive", str(job))
+    assert (none.returncode, none.stdout, "[web03]" in none.stderr) == (3, "", False)
+    assert len(run(folder, "receive", str(job), "-FromStart").stdout.splitlines()) == 6
+    again = run(folder, "retry", str(job), "-Credential", "sim", "-OutputFormat", "Jsonl")
+    assert [child["location"] for child in json.loads(again.stdout)["children"]] == ["web03"]
+    assert run(folder, "remove", str(job)).returncode == 0
+    gone = run(folder, "get", str(job))
+    assert (gone.returncode, "[JobWithSpecifiedSessionNotFound" in gone.stderr) == (1, True)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals to another process are POSIX")
+def test_an_interrupted_receive_leaves_the_job_running(folder: Path) -> None:
+    job = start(folder, "'begun'; Start-Sleep 60", "@servers.txt,!web03")
+    process = subprocess.Popen(
+        [*_PROGRAM, "receive", str(job), "-Wait"],
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = {process.stdout.readline(), process.stdout.readline()}
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert lines == {"web01: begun\n", "web02: begun\n"}
+    assert process.returncode == 130
+    assert f"the job goes on: remotejob receive {job} -Wait" in err
+    assert "Traceback" not in err
+    assert json.loads(run(folder, "get", str(job), "-OutputFormat", "Jsonl").stdout)["state"] == "Running"
+    late = run(folder, "wait", str(job), "-Timeout", "1")
+    assert (late.returncode, late.stdout) == (6, "")
+    refused = run(folder, "remove", str(job))
+    assert (refused.returncode, "[JobObjectNotFinishedCannotBeRemoved" in refused.stderr) == (1, True)
+    stopped = run(folder, "stop", str(job), "-PassThru", "-OutputFormat", "Jsonl")
+    assert (stopped.returncode, json.loads(stopped.stdout)["state"]) == (0, "Stopped"), stopped.stderr
+    assert run(folder, "receive", str(job)).returncode == 2
+    assert run(folder, "remove", str(job), "-Force").returncode == 0
