@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from remotejobs.ports import Phase
+from remotejobs.store.schema import SHIFT
 
 SITE = Path(__file__).parent / "site"
 HOSTS = 20
@@ -145,9 +146,9 @@ class Run:
         with closing(sqlite3.connect(self.home / "jobs.db")) as database:
             rows = database.execute(
                 "SELECT id FROM progress WHERE phase = ? AND id BETWEEN ? AND ?",
-                (Phase.STARTING, job["id"], job["id"] + HOSTS),
+                (Phase.STARTING, job["id"] << SHIFT, (job["id"] + 1) << SHIFT),
             )
-            self.window |= {number for (number,) in rows}
+            self.window |= {number & 0xFFFFFFFF for (number,) in rows}
 
     def job(self) -> dict[str, Any] | None:
         """The job as `get` has it; None where the CLI died before it was stored."""
@@ -212,7 +213,7 @@ class Run:
                 values[item["computer_name"]].append(item["value"])
         expected = [self.marker, *(str(n) for n in range(1, self.count + 1))]
         scripts = self.hosts.scripts()
-        for child in job["children"]:
+        for index, child in enumerate(job["children"]):
             name, reason = child["location"], child["reason"]
             ran, got = scripts[name].get(self.script, 0), values[name]
             self.tally.reasons[reason] += 1
@@ -223,7 +224,7 @@ class Run:
                 self.tally.lost += len(set(expected) - set(got))
                 if got != expected and set(got) == set(expected):
                     self.tally.untrue.append(f"{name}: out of order")
-            possible = reason in ("Completed", "NotStarted") or (reason == "Unknown" and child["id"] in self.window)
+            possible = reason in ("Completed", "NotStarted") or (reason == "Unknown" and index in self.window)
             if not possible or (reason == "Completed") > ran or (reason == "NotStarted" and ran):
                 self.tally.untrue.append(
                     f"{name} ran it {ran} times, and says {reason} after {self.deaths}: {child['message']}"
