@@ -454,16 +454,15 @@ def _store(store: JobStore | None) -> JobStore:
     """The store of the state directory, unless one is given. It is opened once for each event loop."""
     if store is not None:
         return store
-    from remotejobs import compose
-    from remotejobs.store.home import state_directory
+    from remotejobs.store.home import open_store, state_directory
 
     home = state_directory()
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        return compose.open_store()
+        return open_store()
     if loop not in _stores or _stores[loop][0] != home:
-        _stores[loop] = home, compose.open_store()
+        _stores[loop] = home, open_store()
     return _stores[loop][1]
 
 

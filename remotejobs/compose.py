@@ -32,22 +32,11 @@ from remotejobs.session.prepared import PreparedJob, prepare
 from remotejobs.session.runner import PsrpRunner
 from remotejobs.states import EndReason
 from remotejobs.store.home import DATABASE, state_directory
+from remotejobs.store.home import open_store as open_store
 from remotejobs.store.memory import MemoryStore
 from remotejobs.transport.connector import connector
 
 _log = logging.getLogger(__name__)
-
-
-def open_store(path: Path | None = None, clock: Clock | None = None) -> JobStore:
-    """Open the store of this user's jobs, or the file `path`.
-
-    Raises:
-        ConfigurationError: The state directory cannot be used.
-        StoreError: The file cannot.
-    """
-    from remotejobs.store.sqlite import SqliteStore
-
-    return SqliteStore(path or state_directory() / DATABASE, clock or SystemClock())
 
 
 async def start(

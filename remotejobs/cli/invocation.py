@@ -250,7 +250,8 @@ def _view(name: str, spec: JobSpec) -> View:
 def _targets(values: Mapping[str, Any]) -> Resolved:
     if values.get("ConnectionUri"):
         return Resolved(api.targets_of(values["ConnectionUri"]), ())
-    return resolve(values.get("ComputerName") or ["localhost"], read_stdin=sys.stdin.read)
+    names = values.get("ComputerName") or ["localhost"]
+    return resolve(names, read_stdin=sys.stdin.read, read_job=api.job_targets)
 
 
 def _spec(values: Mapping[str, Any], targets: tuple[Target, ...]) -> JobSpec:
@@ -263,6 +264,7 @@ def _spec(values: Mapping[str, Any], targets: tuple[Target, ...]) -> JobSpec:
         name=values.get("JobName") or "",
         throttle_limit=values.get("ThrottleLimit", default.throttle_limit),
         authentication=values.get("Authentication", default.authentication),
+        credential=values.get("Credential"),
         port=values.get("Port"),
         use_ssl=bool(values.get("UseSSL")),
         application_name=values.get("ApplicationName", default.application_name),
@@ -281,10 +283,5 @@ def _spec(values: Mapping[str, Any], targets: tuple[Target, ...]) -> JobSpec:
 
 def _credentials(values: Mapping[str, Any], targets: tuple[Target, ...]) -> dict[str, Credential]:
     """One password source for the user of -Credential and for the users that a server list names."""
-    found: dict[str, Credential] = {}
-    file, user = values.get("PasswordFile"), values.get("Credential")
-    if user:
-        found[""] = find_credential(user, file)
-    for name in dict.fromkeys(target.credential for target in targets if target.credential):
-        found[name] = Credential(name, found[""].secret) if name == user else find_credential(name, file)
-    return found
+    names = [values.get("Credential"), *(target.credential for target in targets)]
+    return {name: find_credential(name, values.get("PasswordFile")) for name in dict.fromkeys(names) if name}

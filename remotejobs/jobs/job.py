@@ -396,7 +396,8 @@ class RemoteJob(JobProperties):
                 error_id="StopJobError" if mode == "stop" else "PSJobConnectFailed",
             )
         given = credentials or {}
-        missing = [name for name in self.credential_names if name not in given]
+        usual = self.row.spec.credential if "" in given else None
+        missing = [name for name in self.credential_names if name not in given and name != usual]
         if missing:
             who = ", ".join(f"the credential {name!r}" if name else "a credential" for name in missing)
             raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Where jobs are kept on this computer: the state directory, and whether a file there can be shared safely.
+"""Where jobs are kept on this computer: the state directory, its store, whether a file there can be shared safely.
 
 Knows the environment, folders and mounts. Must not know what is in the files.
 """
@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 from remotejobs.errors import ConfigurationError
+from remotejobs.ports import Clock, JobStore
 
 VARIABLE = "REMOTEJOBS_HOME"
 DATABASE = "jobs.db"
@@ -24,8 +23,11 @@ def state_directory() -> Path:
     Raises:
         ConfigurationError: It cannot be made.
     """
-    named = os.environ.get(VARIABLE)
-    folder = Path(named).expanduser() if named else Path(platformdirs.user_state_dir("remotejobs", appauthor=False))
+    folder = Path(os.environ.get(VARIABLE, "")).expanduser()
+    if not folder.name:
+        import platformdirs
+
+        folder = Path(platformdirs.user_state_dir("remotejobs", appauthor=False))
     try:
         if not folder.is_dir():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -35,6 +37,19 @@ def state_directory() -> Path:
             path=str(folder),
         ) from error
     return folder.absolute()
+
+
+def open_store(path: Path | None = None, clock: Clock | None = None) -> JobStore:
+    """Open the store of this user's jobs, or the file `path`.
+
+    Raises:
+        ConfigurationError: The state directory cannot be used.
+        StoreError: The file cannot.
+    """
+    from remotejobs.clock import SystemClock
+    from remotejobs.store.sqlite import SqliteStore
+
+    return SqliteStore(path or state_directory() / DATABASE, clock or SystemClock())
 
 
 def network_file_system(path: Path, mounts: str = "/proc/self/mountinfo") -> str:

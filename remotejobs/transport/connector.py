@@ -44,7 +44,8 @@ def connector(
 
 def _credential(spec: JobSpec, target: Target, credentials: Mapping[str, Credential]) -> Credential:
     name = target.credential or spec.credential or ""
-    found = credentials.get(name)
+    # `""` is for targets that name none, whatever the job's own credential was called when it was stored.
+    found = credentials.get(name) or (None if target.credential else credentials.get(""))
     if found is None:
         who = f"the credential {name!r}" if name else "a credential"
         raise ConfigurationError(

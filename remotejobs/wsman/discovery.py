@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
-from xml.sax.saxutils import escape
 
 from remotejobs.errors import LimitError, ProtocolError
 from remotejobs.wsman.envelopes import (
@@ -19,6 +18,7 @@ from remotejobs.wsman.envelopes import (
     Element,
     Request,
     Requests,
+    escape,
     read_answer,
     selector_set,
 )

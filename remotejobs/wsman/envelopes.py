@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import uuid
 from typing import NamedTuple
-from xml.sax.saxutils import escape, quoteattr
 
 from lxml import etree
 
@@ -49,6 +48,17 @@ _HEAD = (
     '<p:SessionId s:mustUnderstand="false">uuid:{session}</p:SessionId>'
     "<w:OperationTimeout>PT{timeout:.3f}S</w:OperationTimeout>"
 )
+
+
+def escape(text: str) -> str:
+    """Text for the content of an element. (xml.sax.saxutils has it too, and imports an HTTP client.)"""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def quoteattr(text: str) -> str:
+    """Text as the value of an attribute, quotes included."""
+    text = escape(text).replace('"', "&quot;").replace("\n", "&#10;").replace("\r", "&#13;").replace("\t", "&#9;")
+    return f'"{text}"'
 
 
 class Request(NamedTuple):

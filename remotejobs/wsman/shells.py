@@ -6,7 +6,6 @@ Knows the `rsp` schema. Must not know what the base64 in it means, nor connectio
 from __future__ import annotations
 
 import re
-from xml.sax.saxutils import escape
 
 from lxml import etree
 from pybase64 import b64decode, b64encode_as_string
@@ -18,8 +17,10 @@ from remotejobs.wsman.envelopes import (
     TRANSFER,
     Request,
     Requests,
+    escape,
     option,
     option_set,
+    quoteattr,
     read_answer,
     selector_set,
 )
@@ -74,7 +75,7 @@ class PowerShellShell:
         """Create the shell; `payload` is the first PSRP bytes (creationXml)."""
         idle = f"<rsp:IdleTimeOut>PT{idle_timeout:.3f}S</rsp:IdleTimeOut>" if idle_timeout is not None else ""
         idle += _buffering(buffer_mode)
-        title = f' Name="{escape(name, {chr(34): "&quot;"})}"' if name else ""
+        title = f" Name={quoteattr(name)}" if name else ""
         options = [option("protocolversion", protocol, must_comply=True)]
         if no_profile:
             options.append(option("WINRS_NOPROFILE", "TRUE"))
@@ -109,19 +110,19 @@ class PowerShellShell:
 
     def receive(self, command_id: str | None) -> Request:
         """Ask for output: of one pipeline, or of the pool."""
-        which = f' CommandId="{escape(command_id)}"' if command_id else ""
+        which = f" CommandId={quoteattr(command_id)}" if command_id else ""
         body = f"<rsp:Receive><rsp:DesiredStream{which}>stdout</rsp:DesiredStream></rsp:Receive>"
         return self._requests.request(f"{SHELL}/Receive", body, selectors=self._selectors, options=_KEEPALIVE)
 
     def send(self, payload: bytes, command_id: str | None, stream: str = "stdin") -> Request:
         """Send bytes to a pipeline or to the pool; `pr` is the stream of answers to host calls."""
-        which = f' CommandId="{escape(command_id)}"' if command_id else ""
+        which = f" CommandId={quoteattr(command_id)}" if command_id else ""
         body = f'<rsp:Send><rsp:Stream Name="{stream}"{which}>{b64encode_as_string(payload)}</rsp:Stream></rsp:Send>'
         return self._requests.request(f"{SHELL}/Send", body, selectors=self._selectors)
 
     def signal(self, command_id: str, code: str) -> Request:
         """Signal a pipeline (STOP)."""
-        body = f'<rsp:Signal CommandId="{escape(command_id)}"><rsp:Code>{code}</rsp:Code></rsp:Signal>'
+        body = f"<rsp:Signal CommandId={quoteattr(command_id)}><rsp:Code>{code}</rsp:Code></rsp:Signal>"
         return self._requests.request(f"{SHELL}/Signal", body, selectors=self._selectors)
 
     def disconnect(self, *, idle_timeout: float | None, buffer_mode: str) -> Request:
@@ -133,7 +134,7 @@ class PowerShellShell:
 
     def reconnect(self, command_id: str | None = None) -> Request:
         """Take the shell, or one of its commands, back as the client that left it (same SessionId)."""
-        body = f'<rsp:Reconnect CommandId="{escape(command_id)}"/>' if command_id else ""
+        body = f"<rsp:Reconnect CommandId={quoteattr(command_id)}/>" if command_id else ""
         return self._requests.request(f"{SHELL}/Reconnect", body, selectors=self._selectors)
 
     def connect(self, payload: bytes, *, protocol: str) -> Request:
@@ -146,7 +147,7 @@ class PowerShellShell:
 
     def connect_command(self, command_id: str) -> Request:
         """Take over a command of a shell that connect() has got."""
-        body = f'<rsp:Connect CommandId="{escape(command_id)}"/>'
+        body = f"<rsp:Connect CommandId={quoteattr(command_id)}/>"
         return self._requests.request(f"{SHELL}/Connect", body, selectors=self._selectors)
 
     def delete(self) -> Request:

@@ -116,7 +116,7 @@ class Run:
         """One command; `kill` says where it or the worker that it starts dies."""
         environment = {
             **os.environ,
-            "PYTHONPATH": str(SITE),
+            "PYTHONPATH": os.pathsep.join((str(SITE), str(SITE.parents[2]))),
             "REMOTEJOBS_HOME": str(self.home),
             "REMOTEJOBS_PASSWORD": "sim",
             "REMOTEJOBS_LEASE": str(LEASE),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
-from xml.sax.saxutils import unescape as unescape_xml
 
 from lxml import etree
 
@@ -87,9 +86,14 @@ def type_names(raw: bytes) -> tuple[str, ...]:
     found = _NAMES.match(head.string, head.end())
     if found is not None:
         names = re.findall(rb"<T>([^<]*)</T>", found[1])
-        return tuple(unescape(unescape_xml(name.decode("utf-8", "replace"))) for name in names)
+        return tuple(unescape(_text(name)) for name in names)
     inside = _INSIDE.match(head.string, head.end())
     return _TYPE_NAMES.get(inside[1].decode(), _PROPERTY_BAG) if inside is not None else _PROPERTY_BAG
+
+
+def _text(content: bytes) -> str:
+    """The text of an element that holds nothing else."""
+    return content.decode("utf-8", "replace").replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def _parse(raw: bytes, max_items: int) -> etree._Element:
