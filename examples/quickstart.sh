@@ -22,7 +22,7 @@ for _ in $(seq 100); do
     sleep 0.1
 done
 
-export REMOTEJOBS_PASSWORD=sim
+export REMOTEJOBS_PASSWORD=sim REMOTEJOBS_HOME="$work/jobs"
 status=0
 "$remotejob" invoke -ComputerName @servers.txt -Credential sim -Authentication Basic -UseSSL \
     -SessionOption CAFile=sim-ca.pem -ScriptBlock 'Get-Service -Name WinRM' -ThrottleLimit 16 -OutputFormat Table ||

@@ -39,7 +39,7 @@ from remotejobs.session.outcomes import (
 from remotejobs.session.prepared import PreparedJob
 from remotejobs.states import EndReason
 from remotejobs.wsman import shells
-from remotejobs.wsman.envelopes import LARGE_ENVELOPE_SIZE, SHELL, Element, Request, read_answer
+from remotejobs.wsman.envelopes import LARGE_ENVELOPE_SIZE, SHELL, Request, read_answer
 from remotejobs.wsman.faults import CONCURRENCY, HELD, SHELL_EXISTS, Means, meaning
 from remotejobs.wsman.psrp.messages import PROTOCOL_VERSION
 from remotejobs.wsman.psrp.runspace import Runspace
@@ -206,7 +206,7 @@ class Conversation:
         if runspace.version != "2.1":
             shell.resize(LARGE_ENVELOPE_SIZE)
 
-    def _create(self, packet: bytes) -> Coroutine[None, None, Element]:
+    def _create(self, packet: bytes) -> Coroutine[None, None, str]:
         option = self._option
         request = self._shell.create(
             packet,
@@ -216,7 +216,7 @@ class Conversation:
             buffer_mode=option.output_buffering_mode,
             name=self._job.spec.name or "remotejobs",
         )
-        return ask(self._link.transport, request, read_answer)
+        return ask(self._link.transport, request, shells.read_created)
 
     # -- starting -----------------------------------------------------------------------------------------------------
 

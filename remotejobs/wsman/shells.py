@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 
-from lxml import etree
 from pybase64 import b64decode, b64encode_as_string
 
 from remotejobs.errors import ProtocolError
@@ -32,6 +31,14 @@ _NO_CMD = option_set(option("WINRS_SKIP_CMD_SHELL", "False"))
 
 _COMMAND = re.compile(
     rb"<rsp:CommandResponse><rsp:CommandId>([\w-]{1,128})</rsp:CommandId></rsp:CommandResponse>" + re.escape(END)
+)
+
+_CREATED = re.compile(
+    rb"<x:ResourceCreated><a:Address>[\w:/.\[\]-]*</a:Address><a:ReferenceParameters>"
+    rb'<w:ResourceURI>[\w:/.-]*</w:ResourceURI><w:SelectorSet><w:Selector Name="ShellId">[\w-]+</w:Selector>'
+    rb"</w:SelectorSet></a:ReferenceParameters></x:ResourceCreated>"
+    rb'<rsp:Shell(?: xmlns:rsp="' + re.escape(SHELL.encode()) + rb'")?><rsp:ShellId>([\w-]{1,128})</rsp:ShellId>'
+    rb"(?:<(rsp:\w+)>[ -%'-;=?-~]*</\2>)*</rsp:Shell>" + re.escape(END)
 )
 
 # The misspelling is the real constant, in PowerShell's client and server alike; anything else closes the command.
@@ -86,19 +93,11 @@ class PowerShellShell:
         )
         return self._requests.request(f"{TRANSFER}/Create", body, options=option_set(*options))
 
-    def created(self, answer: etree._Element) -> None:
-        """Take the shell's id from the answer to Create: from rsp:Shell, else from the selector (OMI)."""
-        body = answer.getparent()
-        for element in (body if body is not None else answer).iter(f"{_RSP}ShellId", "{*}Selector"):
-            if element.tag == f"{_RSP}ShellId" or element.get("Name") == "ShellId":
-                shell_id = (element.text or "").strip()
-                if not shell_id or len(shell_id) > 128:
-                    break
-                if shell_id != self.shell_id:
-                    self.shell_id = shell_id
-                    self._selectors = selector_set(ShellId=shell_id)
-                return
-        raise ProtocolError("The answer to Create names no shell.")
+    def created(self, shell_id: str) -> None:
+        """Take the id that the host has given the shell."""
+        if shell_id != self.shell_id:
+            self.shell_id = shell_id
+            self._selectors = selector_set(ShellId=shell_id)
 
     def command(self, command_id: str, payload: bytes) -> Request:
         """Start a pipeline; `payload` is the first fragment of CREATE_PIPELINE."""
@@ -173,6 +172,29 @@ def read_connected(data: bytes, message_id: str) -> bytes:
         return b64decode("".join(text.split()), validate=True)
     except ValueError:
         raise ProtocolError("The answer to Connect is not base64.") from None
+
+
+def read_created(data: bytes, message_id: str) -> str:
+    """Read the answer to Create: the shell's id, from rsp:Shell, else from the selector (OMI).
+
+    Raises:
+        FaultError, LimitError, ProtocolError: As read_answer() says; or it names no shell.
+    """
+    at = body_of(data, message_id)
+    if at is not None and data.find(b' xmlns:x="', 0, at) > 0 and data.find(b' xmlns:w="', 0, at) > 0:
+        plain = _CREATED.fullmatch(data, at)
+        if plain:
+            return plain[1].decode("ascii")
+    answer = read_answer(data, message_id)
+    parent = answer.getparent()
+    body = answer if parent is None else parent
+    selectors = (element for element in body.iter("{*}Selector") if element.get("Name") == "ShellId")
+    named = next(body.iter(f"{_RSP}ShellId"), None)
+    element = next(selectors, None) if named is None else named
+    shell_id = "" if element is None else (element.text or "").strip()
+    if not 0 < len(shell_id) <= 128:
+        raise ProtocolError("The answer to Create names no shell.")
+    return shell_id
 
 
 def read_command(data: bytes, message_id: str) -> str:

@@ -24,6 +24,7 @@ def memory() -> int:
 def remotejobs(args: argparse.Namespace, targets: list[tuple[str, int]]) -> dict[str, Any]:
     from remotejobs import api, compose
     from remotejobs.auth.credentials import Credential, Secret
+    from remotejobs.compose import open_store
     from remotejobs.jobs.received import ReceivedRecord
     from remotejobs.model import JobSpec, ScriptCommand, SessionOption, Target
 
@@ -48,7 +49,8 @@ def remotejobs(args: argparse.Namespace, targets: list[tuple[str, int]]) -> dict
         )
         result.update(records=0, completed=0)
         sampler = asyncio.create_task(sample()) if args.memory else None
-        job = await api.start(spec, {"": Credential("sim", Secret("sim"))})
+        store = open_store(Path(args.store) / f"{count}.db") if args.store else None
+        job = await api.start(spec, {"": Credential("sim", Secret("sim"))}, store=store)
         async for item in job.events():
             if isinstance(item, ReceivedRecord):
                 result["records"] += 1
@@ -60,6 +62,8 @@ def remotejobs(args: argparse.Namespace, targets: list[tuple[str, int]]) -> dict
                     result["failure"] = item.outcome.message
         result["ended"] = time.perf_counter()  # every outcome is known; the last shells are still being deleted
         await job.wait()
+        if store:
+            store.close()
         if sampler:
             sampler.cancel()
 
@@ -158,6 +162,7 @@ def main() -> None:
     parser.add_argument("--ca")
     parser.add_argument("--decode", action="store_true")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--store", help="a folder for the SQLite ledger; else in memory")
     parser.add_argument("--uvloop", action="store_true")
     args = parser.parse_args()
     addresses = [(a.rpartition(":")[0], int(a.rpartition(":")[2])) for a in args.address.split(",")]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from remotejobs.errors import FaultError, ProtocolError
 from remotejobs.wsman.envelopes import ADDRESSING, SHELL, SOAP, WSMAN_MS, read_answer
 from remotejobs.wsman.received import Received, _read_element, _read_plain, read_received
-from remotejobs.wsman.shells import read_command
+from remotejobs.wsman.shells import read_command, read_created
 from tests.recordings import RECORDINGS, needs_recordings
 
 ID = "uuid:1B31F9B3-0000-0000-0000-00000000000A"
@@ -163,3 +163,34 @@ def command_answer(body: str) -> bytes:
 )
 def test_the_id_of_a_command(body: str, given: str) -> None:
     assert read_command(command_answer(body), ID) == given
+
+
+CREATED = (
+    "<x:ResourceCreated><a:Address>http://web01:5985/wsman</a:Address><a:ReferenceParameters>"
+    "<w:ResourceURI>http://schemas.microsoft.com/powershell/Microsoft.PowerShell</w:ResourceURI><w:SelectorSet>"
+    '<w:Selector Name="ShellId">5D2E</w:Selector></w:SelectorSet></a:ReferenceParameters></x:ResourceCreated>'
+    f'<rsp:Shell xmlns:rsp="{SHELL}"><rsp:ShellId>77DF</rsp:ShellId><rsp:Owner>WEB01\\ops</rsp:Owner></rsp:Shell>'
+)
+X = START.replace(" xmlns:w", ' xmlns:x="http://schemas.xmlsoap.org/ws/2004/09/transfer" xmlns:w')
+
+
+@pytest.mark.parametrize(
+    ("body", "start", "given"),
+    [
+        (CREATED, X, "77DF"),
+        (CREATED.replace("WEB01", "W\u00c4B01"), X, "77DF"),
+        (CREATED.partition("<rsp:Shell ")[0], X, "5D2E"),
+        (CREATED.replace("77DF", "77&#x44;F"), X, "77DF"),
+        (CREATED.replace("77DF", "7" * 129), X, None),
+        (CREATED.replace("x:Res", "a:Res"), START, "77DF"),
+        (CREATED, START, None),
+        (CREATED.replace("</rsp:Owner>", "</rsp:Other>"), X, None),
+    ],
+)
+def test_the_id_of_a_shell(body: str, start: str, given: str | None) -> None:
+    data = answer("", start=start).replace(b"<rsp:ReceiveResponse></rsp:ReceiveResponse>", body.encode())
+    if given is None:
+        with pytest.raises(ProtocolError):
+            read_created(data, ID)
+    else:
+        assert read_created(data, ID) == given
