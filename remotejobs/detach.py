@@ -7,6 +7,7 @@ else.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -91,6 +92,8 @@ class Starting:
         finally:
             late.cancel()
         if said == READY:
+            if not _started:
+                atexit.register(_let_go)
             _started.append(process)
             return
         process.wait()
@@ -175,6 +178,12 @@ def drop_empty_log(home: Path, job_id: int) -> None:
     with contextlib.suppress(OSError):
         if not path.stat().st_size:
             path.unlink()
+
+
+def _let_go() -> None:
+    """The program ends before its workers, as it should: subprocess need not warn of that."""
+    for process in _started:
+        process.returncode = process.poll() or 0
 
 
 def _start(home: Path, log: Path) -> subprocess.Popen[bytes]:
