@@ -79,7 +79,7 @@ def fleet(folder: Path) -> Iterator[Fleet]:
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "remotejobs", "simulate", f"k[01-{HOSTS}]", "-Http"),
-            *("-ServerList", str(servers), "-Fault", "*=silence:1"),
+            *("-ServerList", str(servers), "-CAFile", str(folder / "sim-ca.pem"), "-Fault", "*=silence:1"),
         ],
         stderr=subprocess.PIPE,
         text=True,
