@@ -11,7 +11,6 @@ with), sets that exclude each other, what is left over, the set to take, mandato
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -26,8 +25,7 @@ _NO_SET = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(NamedTuple):
     """What a command line came to.
 
     Attributes:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 
 from remotejobs.cli.binder import bind
 from remotejobs.cli.commands import COMMANDS, find_command
-from remotejobs.cli.help import overview, verb_help
 from remotejobs.cli.lines import error_line, one_line
 from remotejobs.cli.words import Name, read
 from remotejobs.errors import BindingError, ConfigurationError, RemoteJobsError
@@ -67,6 +66,8 @@ class _Line:
     def run(self) -> int:
         first = _names(self.words[:1])
         if not self.words or first & _HELP:
+            from remotejobs.cli.help import overview
+
             print(overview(COMMANDS))
             return 0
         if "version" in first:
@@ -77,6 +78,8 @@ class _Line:
         command = find_command(self.words[0])
         self.called, self.see = f"remotejob {command.name}", f"remotejob help {command.name}"
         if _names(self.words[1:]) & _HELP:
+            from remotejobs.cli.help import verb_help
+
             print(verb_help(command))
             return 0
         bound = bind(command, self.words[1:])

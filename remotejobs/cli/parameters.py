@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from remotejobs.cli.values import ParameterType
@@ -28,8 +28,7 @@ def within(*sets: str, position: int | None = None, mandatory: bool = False) -> 
     return dict.fromkeys(sets or (ALL_SETS,), Membership(position, mandatory))
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One parameter.
 
     Attributes:
@@ -48,7 +47,7 @@ class Parameter:
     name: str
     type: ParameterType
     help: str = ""
-    sets: Mapping[str, Membership] = field(default_factory=within)
+    sets: Mapping[str, Membership] = within()
     aliases: tuple[str, ...] = ()
     default: str = ""
     not_empty: bool = False
@@ -79,8 +78,7 @@ class Example(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """One verb.
 
     Attributes:
@@ -101,7 +99,7 @@ class Command:
     cmdlet: str = ""
     aliases: tuple[str, ...] = ()
     default_set: str = ALL_SETS
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = MappingProxyType({})
     examples: tuple[Example, ...] = ()
     check: Callable[[Mapping[str, Any]], None] | None = None
 

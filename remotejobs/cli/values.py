@@ -11,9 +11,8 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from remotejobs.cli.words import Argument, number, suggestion
 from remotejobs.model import SessionOption
@@ -28,8 +27,7 @@ def _never(_argument: Argument) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class ParameterType:
+class ParameterType(NamedTuple):
     """One type.
 
     Attributes:
@@ -293,8 +291,8 @@ def _pascal(field: str) -> str:
 
 TEXT = ParameterType("System.String", "string", _text, _is_text)
 TEXTS = many(TEXT)
-PATH = dataclasses.replace(TEXT, label="path")
-URIS = dataclasses.replace(many(dataclasses.replace(TEXT, name="System.Uri", label="uri")), exact=_never)
+PATH = TEXT._replace(label="path")
+URIS = many(TEXT._replace(name="System.Uri", label="uri"))._replace(exact=_never)
 INT = ParameterType("System.Int32", "int", _int, _is_int)
 INTS = many(INT)
 GUIDS = many(ParameterType("System.Guid", "guid", _guid))

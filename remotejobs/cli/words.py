@@ -14,7 +14,6 @@ import math
 import re
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -43,8 +42,7 @@ _CONSTANTS: dict[str, bool | None] = {"$true": True, "$false": False, "$null": N
 _LONGEST_NUMBER = 400  # characters; a double has no more digits than that before its point
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """One value: a word, or several that commas or braces hold together.
 
     Attributes:

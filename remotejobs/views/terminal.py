@@ -6,7 +6,6 @@ Knows terminals and Unicode. Must not know records.
 from __future__ import annotations
 
 import re
-import shutil
 import unicodedata
 from collections.abc import Mapping
 from typing import TextIO
@@ -33,6 +32,8 @@ def terminal_width(stream: TextIO) -> int | None:
     COLUMNS counts before the terminal's own answer, 80 where there is none. One column stays free, as in PowerShell:
     some terminals break the line when the last one is written.
     """
+    import shutil  # a sixth of the start of a short command, with the archives that it can make
+
     return max(shutil.get_terminal_size().columns - 1, 20) if is_terminal(stream) else None
 
 

@@ -10,7 +10,6 @@ import json
 import re
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,7 @@ _TYPES = {
     type_.name: type_
     for type_ in (
         *(TEXT, TEXTS, INT, INTS, BOOL, SWITCH, VERSION, DATETIME, OBJECTS, URIS, AUTHENTICATION, _SCRIPT_BLOCK),
-        replace(OBJECTS, name="System.Management.Automation.PSObject", convert=_object),
+        OBJECTS._replace(name="System.Management.Automation.PSObject", convert=_object),
         many(ParameterType("System.Guid", "guid", _guid)),
         enum("System.Management.Automation.JobState", "state", {state.name: int(state) for state in JobState}),
         enum(
