@@ -18,15 +18,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from remotejobs.api import (
+    from remotejobs.api.invoke import invoke_command, retry_job, session_option
+    from remotejobs.api.jobs import (
         connect_job,
         disconnect_job,
         get_job,
-        invoke_command,
         receive_job,
         remove_job,
-        retry_job,
-        session_option,
         stop_job,
         wait_job,
     )
@@ -60,16 +58,16 @@ _HOMES = {
     "SessionOption": "model",
     "Stream": "model",
     "Target": "model",
-    "connect_job": "api",
-    "disconnect_job": "api",
-    "get_job": "api",
-    "invoke_command": "api",
-    "receive_job": "api",
-    "remove_job": "api",
-    "retry_job": "api",
-    "session_option": "api",
-    "stop_job": "api",
-    "wait_job": "api",
+    "connect_job": "api.jobs",
+    "disconnect_job": "api.jobs",
+    "get_job": "api.jobs",
+    "invoke_command": "api.invoke",
+    "receive_job": "api.jobs",
+    "remove_job": "api.jobs",
+    "retry_job": "api.invoke",
+    "session_option": "api.invoke",
+    "stop_job": "api.jobs",
+    "wait_job": "api.jobs",
 }
 __all__ = [
     "ChildEnd",

@@ -26,8 +26,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from remotejobs import api
-from remotejobs.api import session_option
+from remotejobs.api import invoke, jobs
+from remotejobs.api.invoke import session_option
 from remotejobs.errors import UsageError
 from remotejobs.jobs.job import ChildEnd, ChildJob, JobStateInfo, RemoteJob
 from remotejobs.jobs.received import ReceivedRecord
@@ -238,12 +238,12 @@ def _wrapped(value: Any) -> Any:
     return _OnLoop(value) if isinstance(value, ChildJob) else value
 
 
-invoke_command = _starting(api.invoke_command)
-retry_job: Callable[..., BlockingJob] = _starting(api.retry_job)
-get_job = _function(api.get_job)
-receive_job = _function(api.receive_job)
-wait_job = _function(api.wait_job)
-stop_job = _function(api.stop_job)
-remove_job = _function(api.remove_job)
-disconnect_job = _function(api.disconnect_job)
-connect_job = _function(api.connect_job)
+invoke_command = _starting(invoke.invoke_command)
+retry_job: Callable[..., BlockingJob] = _starting(invoke.retry_job)
+get_job = _function(jobs.get_job)
+receive_job = _function(jobs.receive_job)
+wait_job = _function(jobs.wait_job)
+stop_job = _function(jobs.stop_job)
+remove_job = _function(jobs.remove_job)
+disconnect_job = _function(jobs.disconnect_job)
+connect_job = _function(jobs.connect_job)

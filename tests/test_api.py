@@ -14,16 +14,14 @@ import pytest
 
 import remotejobs
 from remotejobs import Credential, RemoteJob, Secret, SessionOption, Target, compose, invoke_command, session_option
-from remotejobs.api import (
+from remotejobs.api.invoke import read_script, retry_job, targets_of
+from remotejobs.api.jobs import (
     connect_job,
     disconnect_job,
     get_job,
-    read_script,
     receive_job,
     remove_job,
-    retry_job,
     stop_job,
-    targets_of,
     wait_job,
 )
 from remotejobs.clock import ManualClock, SystemClock

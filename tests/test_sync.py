@@ -14,7 +14,8 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from remotejobs import RemoteJob, SessionOption, Target, api, sync
+from remotejobs import RemoteJob, SessionOption, Target, sync
+from remotejobs.api import invoke
 from remotejobs.clock import SystemClock
 from remotejobs.errors import ConfigurationError, JobError, TargetError, UsageError
 from remotejobs.jobs.received import ReceivedRecord
@@ -187,14 +188,14 @@ def test_ctrl_c_ends_an_iteration_and_another_can_follow() -> None:
 
 def test_ctrl_c_while_a_job_is_made_leaves_none_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[RemoteJob] = []
-    whole = api.start
+    whole = invoke.start
 
     async def start(*args: Any, **options: Any) -> RemoteJob:
         made.append(await whole(*args, **options))
         press_ctrl_c()  # before the caller can have the job
         return made[0]
 
-    monkeypatch.setattr(api, "start", start)
+    monkeypatch.setattr(invoke, "start", start)
     with hosts_beside("web01", interpreter=endless()) as hosts:
         with pytest.raises(KeyboardInterrupt):
             sync.invoke_command(targets(hosts), "x", **OPTIONS)
@@ -229,7 +230,7 @@ def test_the_facade_says_all_that_a_job_has() -> None:
         if name in inside:
             continue
         assert hints[name] == get_type_hints(member.fget)["return"]
-    assert sync.invoke_command.__doc__ == api.invoke_command.__doc__
+    assert sync.invoke_command.__doc__ == invoke.invoke_command.__doc__
     assert sync.BlockingJob.wait.__doc__ == RemoteJob.wait.__doc__
 
 

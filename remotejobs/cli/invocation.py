@@ -15,7 +15,8 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remotejobs import api, detach
+from remotejobs import detach
+from remotejobs.api.invoke import job_targets, read_script, targets_of
 from remotejobs.auth.credentials import Credential, find_credential
 from remotejobs.cli.logfile import close_log, open_log
 from remotejobs.errors import ConfigurationError, RemoteJobsError, StoreError
@@ -249,13 +250,13 @@ def _view(name: str, spec: JobSpec) -> View:
 
 def _targets(values: Mapping[str, Any]) -> Resolved:
     if values.get("ConnectionUri"):
-        return Resolved(api.targets_of(values["ConnectionUri"]), ())
+        return Resolved(targets_of(values["ConnectionUri"]), ())
     names = values.get("ComputerName") or ["localhost"]
-    return resolve(names, read_stdin=sys.stdin.read, read_job=api.job_targets)
+    return resolve(names, read_stdin=sys.stdin.read, read_job=job_targets)
 
 
 def _spec(values: Mapping[str, Any], targets: tuple[Target, ...]) -> JobSpec:
-    text = values["ScriptBlock"] if "ScriptBlock" in values else api.read_script(Path(values["FilePath"]))
+    text = values["ScriptBlock"] if "ScriptBlock" in values else read_script(Path(values["FilePath"]))
     default = JobSpec(ScriptCommand(text), targets)
     clocks = Clocks()
     return JobSpec(

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
-from remotejobs import api
+from remotejobs.api.jobs import get_job
 from remotejobs.auth.credentials import Credential, find_credential
 from remotejobs.cli.lines import error_line
 from remotejobs.errors import ConfigurationError, JobError, RemoteJobsError
@@ -49,7 +49,7 @@ async def select(verb: str, values: Mapping[str, Any], *, children: bool = True,
     given = next((name for name in _KEYWORDS if name in values), "")
     wanted: dict[str, Any] = {_KEYWORDS[given]: values[given]} if given else {}
     errors: list[RemoteJobsError] = []
-    found = {job.id: job for job in await api.get_job(errors=errors, **wanted, **filters)}
+    found = {job.id: job for job in await get_job(errors=errors, **wanted, **filters)}
     jobs = [*found.values()]
     if given == "Id":
         at = {number: index for index, number in reversed([*enumerate(values["Id"])])}

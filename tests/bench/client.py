@@ -22,7 +22,8 @@ def memory() -> int:
 
 
 def remotejobs(args: argparse.Namespace, targets: list[tuple[str, int]]) -> dict[str, Any]:
-    from remotejobs import api, compose
+    from remotejobs import compose
+    from remotejobs.api.invoke import start
     from remotejobs.auth.credentials import Credential, Secret
     from remotejobs.compose import open_store
     from remotejobs.jobs.received import ReceivedRecord
@@ -50,7 +51,7 @@ def remotejobs(args: argparse.Namespace, targets: list[tuple[str, int]]) -> dict
         result.update(records=0, completed=0)
         sampler = asyncio.create_task(sample()) if args.memory else None
         store = open_store(Path(args.store) / f"{count}.db") if args.store else None
-        job = await api.start(spec, {"": Credential("sim", Secret("sim"))}, store=store)
+        job = await start(spec, {"": Credential("sim", Secret("sim"))}, store=store)
         async for item in job.events():
             if isinstance(item, ReceivedRecord):
                 result["records"] += 1

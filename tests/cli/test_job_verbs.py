@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import io
 import json
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from remotejobs import api
+from remotejobs.cli import jobs as cli_jobs
 from remotejobs.cli.main import main
 from remotejobs.clock import ManualClock
 from remotejobs.errors import ConfigurationError, JobError, RemoteJobsError
@@ -119,13 +120,18 @@ class Fake:
         return self.job(4)
 
 
+VERBS = ("receive", "wait", "stop", "remove", "disconnect", "connect", "retry")
+
+
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     made = Fake()
-    for name in ("get_job", "receive_job", "wait_job", "retry_job"):
-        monkeypatch.setattr(api, name, getattr(made, name), raising=False)
-    for name in ("stop", "remove", "disconnect", "connect"):
-        monkeypatch.setattr(api, f"{name}_job", made.doing(name), raising=False)
+    functions = {f"{name}_job": getattr(made, f"{name}_job") for name in ("get", "receive", "wait", "retry")}
+    functions |= {f"{name}_job": made.doing(name) for name in ("stop", "remove", "disconnect", "connect")}
+    for module in (cli_jobs, *(importlib.import_module(f"remotejobs.cli.verbs.{name}") for name in VERBS)):
+        for name, function in functions.items():
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, function)
     return made
 
 

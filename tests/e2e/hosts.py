@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from remotejobs.api import invoke_command
+from remotejobs.api.invoke import invoke_command
 from remotejobs.jobs.job import ChildEnd, RemoteJob
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import SessionOption, Target

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from remotejobs import compose
-from remotejobs.api import invoke_command
+from remotejobs.api.invoke import invoke_command
 from remotejobs.auth.credentials import Credential, Secret
 from remotejobs.clock import SystemClock
 from remotejobs.errors import JobError, ProtocolError

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from remotejobs import api
+from remotejobs.api.jobs import connect_job
 from remotejobs.auth.credentials import Credential
 from remotejobs.cli.binder import Bound
 from remotejobs.cli.jobs import FAILED, Job, each, print_jobs
@@ -22,7 +22,7 @@ def run(bound: Bound) -> int:
 
 async def _connect(values: Mapping[str, Any]) -> int:
     async def work(job: Job, credentials: Mapping[str, Credential]) -> None:
-        await api.connect_job(job, credential=credentials)
+        await connect_job(job, credential=credentials)
 
     done, failed = await each("connect", values, "Connect", work)
     if done:

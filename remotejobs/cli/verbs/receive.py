@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from remotejobs import api
+from remotejobs.api.jobs import receive_job, remove_job
 from remotejobs.cli.binder import Bound
 from remotejobs.cli.jobs import FAILED, Job, complain, exit_code_of, locations_of, select
 from remotejobs.errors import JobError
@@ -43,7 +43,7 @@ async def _receive(values: Mapping[str, Any]) -> int:
     try:
         if values.get("WriteJobInResults"):
             shown.jobs()
-        async for item in api.receive_job(
+        async for item in receive_job(
             jobs,
             keep=bool(values.get("Keep")),
             wait=bool(values.get("Wait")),
@@ -159,7 +159,7 @@ async def _remove(jobs: Sequence[Job], *, children: bool) -> bool:
                     error_id="ReceiveJobAutoRemovalError",
                 )
             if job.state.finished:
-                await api.remove_job(job)
+                await remove_job(job)
         except JobError as error:
             complain("receive", error)
             done = False

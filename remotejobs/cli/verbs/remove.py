@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from remotejobs import api
+from remotejobs.api.jobs import remove_job
 from remotejobs.auth.credentials import Credential
 from remotejobs.cli.binder import Bound
 from remotejobs.cli.jobs import FAILED, Job, each
@@ -24,7 +24,7 @@ def run(bound: Bound) -> int:
 
 async def _remove(values: Mapping[str, Any]) -> int:
     async def work(job: Job, credentials: Mapping[str, Credential]) -> None:
-        left = await api.remove_job(job, force=bool(values.get("Force")), credential=credentials)
+        left = await remove_job(job, force=bool(values.get("Force")), credential=credentials)
         if left:
             print(
                 f"WARNING: Job {job.id} is removed, but these did not answer to the stop, and its script may still run"

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from remotejobs import api
+from remotejobs.api.invoke import retry_job
 from remotejobs.auth.credentials import Credential
 from remotejobs.cli.binder import Bound
 from remotejobs.cli.jobs import FAILED, Job, each, print_jobs
@@ -28,7 +28,7 @@ async def _retry(values: Mapping[str, Any]) -> int:
 
     async def work(job: Job, credentials: Mapping[str, Credential]) -> None:
         try:
-            again = await api.retry_job(job, state=values.get("State") or (), credential=credentials, as_job=True)
+            again = await retry_job(job, state=values.get("State") or (), credential=credentials, as_job=True)
         except ConfigurationError as error:
             if error.error_id != "CredentialMissing" or not isinstance(job, RemoteJob):
                 raise

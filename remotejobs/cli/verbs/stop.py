@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from remotejobs import api
+from remotejobs.api.jobs import stop_job
 from remotejobs.auth.credentials import Credential
 from remotejobs.cli.binder import Bound
 from remotejobs.cli.jobs import FAILED, Job, each, print_jobs
@@ -22,7 +22,7 @@ def run(bound: Bound) -> int:
 
 async def _stop(values: Mapping[str, Any]) -> int:
     async def work(job: Job, credentials: Mapping[str, Credential]) -> None:
-        await api.stop_job(job, credential=credentials)
+        await stop_job(job, credential=credentials)
 
     done, failed = await each("stop", values, "Stop", work)
     if values.get("PassThru"):

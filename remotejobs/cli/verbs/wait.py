@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from remotejobs import api
+from remotejobs.api.jobs import wait_job
 from remotejobs.cli.binder import Bound
 from remotejobs.cli.jobs import FAILED, UNFINISHED, exit_code_of, print_jobs, select
 from remotejobs.states import JobState
@@ -28,7 +28,7 @@ async def _wait(values: Mapping[str, Any]) -> int:
     seconds = values.get("Timeout", -1)
     numbers = ",".join(str(job.id) for job in jobs)
     try:
-        ended = await api.wait_job(
+        ended = await wait_job(
             jobs,
             any=bool(values.get("Any")),
             timeout=None if seconds < 0 else float(seconds),

@@ -1,0 +1,234 @@
+"""Starting jobs: Invoke-Command, and a job run again.
+
+Knows PowerShell's parameters and turns them into a JobSpec. Must not know how a job is run: compose does that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from remotejobs.api.common import Credentials, Seconds, credentials_of, home_of, manager_of, store_of, taking_over
+from remotejobs.auth.credentials import Credential
+from remotejobs.errors import TargetError, UsageError
+from remotejobs.jobs.job import RemoteJob
+from remotejobs.jobs.manager import JobName
+from remotejobs.jobs.retry import retry, targets_of_job
+from remotejobs.jobs.scripts import read_script as read_script
+from remotejobs.model import (
+    DEFAULT_CONFIGURATION,
+    DEFAULT_THROTTLE_LIMIT,
+    Clocks,
+    JobSpec,
+    Limits,
+    ScriptCommand,
+    SessionOption,
+    Target,
+    seconds_of,
+)
+from remotejobs.ports import JobStore
+from remotejobs.targets.resolve import Resolved, resolve
+from remotejobs.targets.uris import targets_of as targets_of
+
+
+async def invoke_command(
+    computer_name: str | Sequence[str | Target] | None = None,
+    script_block: str | None = None,
+    *,
+    file_path: str | Path | None = None,
+    connection_uri: str | Sequence[str] | None = None,
+    argument_list: Sequence[Any] = (),
+    credential: Credentials = None,
+    authentication: str = "Default",
+    use_ssl: bool = False,
+    port: int | None = None,
+    application_name: str = "wsman",
+    configuration_name: str = DEFAULT_CONFIGURATION,
+    throttle_limit: int = DEFAULT_THROTTLE_LIMIT,
+    session_option: SessionOption | None = None,
+    job_name: str = "",
+    hide_computer_name: bool = False,
+    connect_timeout: Seconds = 30.0,
+    auth_timeout: Seconds = 30.0,
+    silence_timeout: Seconds = None,
+    timeout: Seconds = None,
+    deadline: Seconds = None,
+    limits: Limits | None = None,
+    as_job: bool = False,
+    in_disconnected_session: bool = False,
+    store: JobStore | None = None,
+) -> RemoteJob:
+    """Run a script block on many hosts (Invoke-Command). Returns at once; the job runs on the current event loop.
+
+    With as_job a process of its own runs it, which goes on when this one ends; `get_job` finds it from anywhere.
+
+    Args:
+        computer_name: Names, ranges (`web[01-20]`), lists (`@file`), exclusions (`!name`), or Targets. A name that
+            comes twice runs twice. None is `localhost`, an empty list an error.
+        script_block: The script's text, without the braces.
+        file_path: A local .ps1 file to run instead.
+        connection_uri: Endpoints by URI instead of computer_name.
+        argument_list: Positional arguments: None, bool, int, float, str, bytes, Decimal, datetime, timedelta, UUID,
+            lists and dictionaries of them.
+        credential: One for all targets; or by name, `""` for targets that name none.
+        authentication: Mechanism: Basic for now.
+        use_ssl, port, application_name, configuration_name: How targets are reached that do not say otherwise.
+        throttle_limit: Hosts at a time; below 1 means 32.
+        session_option: See SessionOption.
+        job_name: A name instead of `Job<id>`.
+        hide_computer_name: Display only.
+        connect_timeout, auth_timeout: Seconds or timedelta for each host; None is off.
+        silence_timeout: The longest time without a record from a host that runs the script; None is off.
+        timeout: For one host, from its first connection; None is off.
+        deadline: For the whole job; None is off.
+        limits: What a host may send.
+        as_job: Hand it to a process of its own.
+        in_disconnected_session: Leave each shell Disconnected on its host once the script runs there.
+        store: Where it is kept. None is memory; with as_job the store of the state directory.
+
+    Returns:
+        The job. Read it with `async for record in job.stream()`, or `await job.wait()`.
+
+    Raises:
+        UsageError: What was asked for cannot be done as written; nothing was connected.
+        JobError: With as_job: no process came up to run it, nothing was begun.
+    """
+    if computer_name is not None and connection_uri is not None:
+        raise UsageError("Give computer_name or connection_uri, not both.", error_id="AmbiguousParameterSet")
+    if (script_block is None) == (file_path is None):
+        raise UsageError("Give one of script_block and file_path.", error_id="AmbiguousParameterSet")
+    text = script_block if script_block is not None else read_script(Path(file_path or ""))
+    if connection_uri is not None:
+        resolved = Resolved(targets_of(connection_uri), ())
+    else:
+        resolved = _resolved("localhost" if computer_name is None else computer_name, store)
+    spec = JobSpec(
+        command=ScriptCommand(text, tuple(argument_list)),
+        targets=resolved.targets,
+        name=job_name,
+        throttle_limit=throttle_limit,
+        authentication=authentication,
+        port=port,
+        use_ssl=use_ssl,
+        application_name=application_name,
+        configuration_name=configuration_name,
+        hide_computer_name=hide_computer_name,
+        session_option=session_option or SessionOption(),
+        clocks=Clocks(
+            connect=seconds_of(connect_timeout),
+            authenticate=seconds_of(auth_timeout),
+            silence=seconds_of(silence_timeout),
+            total=seconds_of(timeout),
+            deadline=seconds_of(deadline),
+        ),
+        limits=limits or Limits(),
+        in_disconnected_session=in_disconnected_session,
+    )
+    return await start(spec, credentials_of(credential), notes=resolved.warnings, as_job=as_job, store=store)
+
+
+async def start(
+    spec: JobSpec,
+    credentials: Mapping[str, Credential],
+    *,
+    notes: Sequence[str] = (),
+    as_job: bool = False,
+    store: JobStore | None = None,
+) -> RemoteJob:
+    """Run a job from a ready JobSpec; what the CLI calls.
+
+    Args:
+        spec: What to do.
+        credentials: By name; `""` is the one for targets that name none.
+        notes: What an admin should know of it.
+        as_job: Hand it to a process of its own.
+        store: Where it is kept. None is memory; with as_job the store of the state directory.
+
+    Raises:
+        UsageError: It cannot be done as written; nothing was connected.
+        JobError: With as_job: no process came up to run it.
+    """
+    from remotejobs import compose
+
+    if not as_job:
+        return await compose.start(spec, credentials, notes=notes, store=store)
+    store = store_of(store)
+    home = home_of(store)
+    row = await compose.submit(spec, credentials, notes=notes, store=store)
+    await compose.start_worker(row.id, credentials, mode="run", home=home, store=store)
+    return RemoteJob(store, row.id, take_over=taking_over(store))
+
+
+async def retry_job(
+    job: JobName,
+    *,
+    state: str | Sequence[str] = (),
+    reason: str | Sequence[str] = (),
+    credential: Credentials = None,
+    as_job: bool = False,
+    store: JobStore | None = None,
+) -> RemoteJob:
+    """Run a job's command again on its targets in some states or end reasons, as a new job linked to it.
+
+    Args:
+        job: The job.
+        state: States of its children, as `Failed`.
+        reason: End reasons, as `Unreachable` or `TimedOut`. Without either: all that failed or was stopped.
+        credential: As for invoke_command.
+        as_job: Hand it to a process of its own.
+        store: Where the job is, and the new one will be; the state directory's unless given.
+
+    Raises:
+        JobError: The job was not found, or no target is in these states.
+    """
+    store = store_of(store)
+    found = manager_of(store).select(job)
+    if len(found) != 1 or not isinstance(found[0], RemoteJob):
+        raise UsageError(f"Name one job to retry; {job!r} is not one.", error_id="AmbiguousParameterSet")
+    again = retry(found[0], _words(state), _words(reason))
+    return await start(again.spec, credentials_of(credential), notes=again.notes, as_job=as_job, store=store)
+
+
+def job_targets(expression: str, store: JobStore | None = None) -> tuple[Target, ...]:
+    """Read what follows `@job:` in a target list: `42`, `42/Failed`, `Nightly/Unreachable`.
+
+    Raises:
+        JobError: There is no such job.
+        UsageError: A word that is neither a job state nor an end reason.
+    """
+    return targets_of_job(expression, store_of(store))
+
+
+def session_option(**settings: Any) -> SessionOption:
+    """Make a SessionOption (New-PSSessionOption); times in seconds.
+
+    Raises:
+        UsageError: A name that it does not have.
+    """
+    known = {field.name for field in dataclasses.fields(SessionOption)}
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        raise UsageError(f"SessionOption has no {unknown[0]!r}; it has {', '.join(sorted(known))}.")
+    return SessionOption(**settings)
+
+
+def _resolved(names: str | Sequence[str | Target], store: JobStore | None) -> Resolved:
+    if isinstance(names, str):
+        names = [names]
+    ready = [name for name in names if isinstance(name, Target)]
+    if len(ready) == len(names) and ready:
+        return Resolved(tuple(ready), ())
+    if ready:
+        raise TargetError("Give names or Targets, not both in one list.")
+    words = [name for name in names if isinstance(name, str)]
+    return resolve(words, read_stdin=_no_stdin, read_job=lambda expression: job_targets(expression, store))
+
+
+def _no_stdin() -> str:
+    raise TargetError("`-` (standard input) is for the command line; give the names.")
+
+
+def _words(given: str | Sequence[str]) -> Sequence[str]:
+    return given.split(",") if isinstance(given, str) and given else given or ()
