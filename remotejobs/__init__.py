@@ -8,7 +8,10 @@
         print(record.computer_name, record.value)
 
 With `as_job=True` a process of its own runs the job, and get_job, receive_job, wait_job, stop_job, remove_job,
-disconnect_job, connect_job and retry_job find it from any other.
+disconnect_job, connect_job and retry_job find it from any other; export_job and import_job carry it to another
+computer.
+
+get_session and remove_session are for the PowerShell sessions that hosts hold.
 
 `remotejobs.sync` has the same names without await. Names load when they are first used.
 """
@@ -18,6 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from remotejobs.api.files import export_job, import_job
     from remotejobs.api.invoke import invoke_command, retry_job, session_option
     from remotejobs.api.jobs import (
         connect_job,
@@ -28,10 +32,12 @@ if TYPE_CHECKING:
         stop_job,
         wait_job,
     )
+    from remotejobs.api.sessions import get_session, remove_session
     from remotejobs.auth.credentials import Credential, Secret
     from remotejobs.errors import RemoteJobsError
     from remotejobs.jobs.job import ChildEnd, ChildJob, RemoteJob
     from remotejobs.jobs.received import ReceivedRecord
+    from remotejobs.jobs.sessions import PSSession
     from remotejobs.jobs.watching import JobStateEvent
     from remotejobs.model import Clocks, JobSpec, Limits, Outcome, SessionOption, Stream, Target
     from remotejobs.states import EndReason, JobState
@@ -51,6 +57,7 @@ _HOMES = {
     "Limits": "model",
     "Outcome": "model",
     "PSObject": "wsman.clixml.values",
+    "PSSession": "jobs.sessions",
     "ReceivedRecord": "jobs.received",
     "RemoteJob": "jobs.job",
     "RemoteJobsError": "errors",
@@ -60,10 +67,14 @@ _HOMES = {
     "Target": "model",
     "connect_job": "api.jobs",
     "disconnect_job": "api.jobs",
+    "export_job": "api.files",
     "get_job": "api.jobs",
+    "get_session": "api.sessions",
+    "import_job": "api.files",
     "invoke_command": "api.invoke",
     "receive_job": "api.jobs",
     "remove_job": "api.jobs",
+    "remove_session": "api.sessions",
     "retry_job": "api.invoke",
     "session_option": "api.invoke",
     "stop_job": "api.jobs",
@@ -81,6 +92,7 @@ __all__ = [
     "Limits",
     "Outcome",
     "PSObject",
+    "PSSession",
     "ReceivedRecord",
     "RemoteJob",
     "RemoteJobsError",
@@ -90,10 +102,14 @@ __all__ = [
     "Target",
     "connect_job",
     "disconnect_job",
+    "export_job",
     "get_job",
+    "get_session",
+    "import_job",
     "invoke_command",
     "receive_job",
     "remove_job",
+    "remove_session",
     "retry_job",
     "session_option",
     "stop_job",

@@ -7,12 +7,14 @@ Knows everybody. Nobody but the API and the CLI may know it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,17 +25,21 @@ from remotejobs.engine.descriptors import Capacity, capacity
 from remotejobs.engine.fanout import Fanout
 from remotejobs.engine.guard import Guard
 from remotejobs.engine.policy import RetryPolicy
-from remotejobs.errors import JobError, RemoteJobsError
+from remotejobs.errors import AccessDeniedError, AuthenticationError, FaultError, JobError, RemoteJobsError, StoreError
+from remotejobs.jobs.connecting import begun
 from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.worker import LeasedJob
 from remotejobs.model import JobSpec, Outcome, SessionOption, Target
-from remotejobs.ports import ChildRow, ChildTask, Clock, JobRow, JobStore, Phase, Request, Resume, Running
+from remotejobs.ports import ChildRow, ChildTask, Clock, JobRow, JobStore, Phase, Request, Resume
 from remotejobs.session.prepared import PreparedJob, prepare
 from remotejobs.session.runner import PsrpRunner
+from remotejobs.session.sessions import HostSessions
 from remotejobs.states import EndReason
 from remotejobs.store.home import DATABASE, state_directory
 from remotejobs.store.home import open_store as open_store
 from remotejobs.store.memory import MemoryStore
+from remotejobs.store.retention import retention
+from remotejobs.store.retention import tidy as tidy
 from remotejobs.transport.connector import connector
 
 _log = logging.getLogger(__name__)
@@ -59,25 +65,15 @@ async def start(
     Raises:
         UsageError: Before anything is stored or connected: a mechanism, a credential, a certificate file.
     """
-    return (await begin(spec, credentials, notes=notes, store=store, clock=clock))[0]
-
-
-async def begin(
-    spec: JobSpec,
-    credentials: Mapping[str, Credential],
-    *,
-    notes: Sequence[str] = (),
-    store: JobStore | None = None,
-    clock: Clock | None = None,
-) -> tuple[RemoteJob, Running]:
-    """As `start`; also what runs the job, for who must know when the store or the lease has failed it."""
     clock = clock or SystemClock()
+    if store is not None:
+        retention()  # a setting that means nothing is said before anything runs
     book: JobStore = store or MemoryStore(clock)
     plan = _plan(spec, credentials)
     row = await book.submit(plan.spec, (*notes, *plan.notes))
     leased = _leased(row, plan, book, await book.lease(row.id, _owner()), clock)
     leased.start()
-    return RemoteJob(book, row.id, leased, clock), leased
+    return RemoteJob(book, row.id, leased, clock)
 
 
 async def submit(
@@ -88,6 +84,7 @@ async def submit(
     Raises:
         UsageError: As `start`.
     """
+    retention()
     plan = _plan(spec, credentials)
     return await store.submit(plan.spec, (*notes, *plan.notes))
 
@@ -137,6 +134,7 @@ def run_worker(begin: Callable[[Iterable[str]], object] | None = None) -> int:
         begin: Called with the passwords, which no log may show, before anything else is done with them.
     """
     detach.settle()
+    order: dict[str, Any] = {}
     try:
         order = detach.take_order()
         detach.keep_log(state_directory(), order)
@@ -149,6 +147,44 @@ def run_worker(begin: Callable[[Iterable[str]], object] | None = None) -> int:
     except RemoteJobsError as error:
         detach.answer(f"error: {error.message}")
         return 1
+    finally:
+        if order:
+            detach.drop_empty_log(state_directory(), int(order["job"]))
+
+
+def sessions(spec: JobSpec, credentials: Mapping[str, Credential], clock: Clock | None = None) -> HostSessions:
+    """Make what lists and deletes the shells of hosts, as many at a time as a job would have, behind the same guard.
+
+    Args:
+        spec: The hosts and how they are reached; its command is not looked at.
+        credentials: As in `start`.
+        clock: Time.
+
+    Raises:
+        UsageError: As `start`.
+    """
+    plan, guard = _plan(spec, credentials), Guard()
+
+    @contextlib.asynccontextmanager
+    async def admit(target: Target) -> AsyncIterator[None]:
+        name, accepted = target.credential or spec.credential or "", None
+        await guard.enter(name, _Staying())
+        try:
+            yield
+            accepted = True
+        except (AuthenticationError, AccessDeniedError, FaultError) as error:
+            accepted = not isinstance(error, AuthenticationError)
+            raise
+        finally:
+            guard.leave(name, accepted=accepted)
+
+    return HostSessions(plan.prepared, clock or SystemClock(), admit, plan.room.slots)
+
+
+class _Staying:
+    """Who waits at the guard's gate until it opens, or is cancelled."""
+
+    stop_requested = False
 
 
 def run_loop(work: Coroutine[Any, Any, int]) -> int:
@@ -169,7 +205,9 @@ async def _serve(job_id: int, mode: str, credentials: Mapping[str, Credential]) 
         plan = _plan(spec, credentials, _to_run(row.children, mode))
         epoch = await store.lease(job_id, _owner())
         row = store.job(job_id)  # whoever had it writes no more from here on
-        if mode == "stop":
+        if mode == "connect":
+            await _look_for(store, row, epoch)
+        elif mode == "stop":
             store.request(job_id, Request.STOP)
         leased = _leased(row, plan, store, epoch, clock)
         if mode == "stop":
@@ -181,12 +219,18 @@ async def _serve(job_id: int, mode: str, credentials: Mapping[str, Credential]) 
         try:
             await leased.finished()
         except RemoteJobsError as error:
-            _log.error("The job was not run to its end. %s", error.message)
+            then = f" Then: remotejob connect {job_id}" if isinstance(error, StoreError) else ""
+            _log.error("The job was not run to its end. %s%s", error.message, then)
             return 1
-        detach.drop_empty_log(home, job_id)
+        tidy(store)
         return 0
     finally:
         store.close()
+
+
+async def _look_for(store: JobStore, row: JobRow, epoch: int) -> None:
+    """Nobody receives from what may be on its host: it is Disconnected until it is found there again."""
+    await asyncio.gather(*[store.ledger(row.id, index, epoch).disconnected() for index in begun(row)])
 
 
 def _to_run(children: Iterable[ChildRow], mode: str) -> list[Target]:
@@ -271,7 +315,7 @@ def _task(index: int, child: ChildRow) -> ChildTask:
 
 
 def _owner() -> str:
-    return f"process {os.getpid()} on {socket.gethostname()}"
+    return f"process {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
 
 
 def _absolute(option: SessionOption) -> SessionOption:

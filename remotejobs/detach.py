@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from remotejobs.errors import ConfigurationError, JobError
+from remotejobs.store.home import log_path, state_directory
 
 READY = "ready"
 _START_SECONDS = 60.0  # that a worker may take to say that it is ready
@@ -32,11 +33,6 @@ _HOME = "REMOTEJOBS_HOME"
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND
 # Their ends are asked for at each start: on POSIX a process that was never asked for stays as a zombie.
 _started: list[subprocess.Popen[bytes]] = []
-
-
-def log_path(home: Path, job_id: int) -> Path:
-    """Where the worker of a job writes what goes wrong."""
-    return home / "logs" / f"job-{job_id}.log"
 
 
 class Starting:
@@ -128,8 +124,6 @@ def begin() -> Starting:
         ConfigurationError: It cannot be used, so no job can be stored.
         JobError: No process can be started.
     """
-    from remotejobs.store.home import state_directory
-
     return Starting(state_directory())
 
 
@@ -173,9 +167,10 @@ def answer(line: str) -> None:
 
 
 def drop_empty_log(home: Path, job_id: int) -> None:
-    """In the worker, at its end: a log without a word need not stay. Windows keeps it while it is open."""
+    """In the worker, at its end: a log without a word need not stay."""
     path = log_path(home, job_id)
     with contextlib.suppress(OSError):
+        _point(2, os.devnull, os.O_WRONLY)  # Windows keeps what is open
         if not path.stat().st_size:
             path.unlink()
 

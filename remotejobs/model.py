@@ -195,6 +195,7 @@ class JobSpec:
         port, use_ssl, application_name, configuration_name: For targets that do not say otherwise.
         hide_computer_name: Display only.
         in_disconnected_session: Leave each shell Disconnected on its host once the script runs there.
+        session_names: What the shells are called on their hosts (-SessionName), see shell_name().
         retry_of: Id of the job whose targets this one tries again.
     """
 
@@ -213,12 +214,23 @@ class JobSpec:
     clocks: Clocks = field(default_factory=Clocks)
     limits: Limits = field(default_factory=Limits)
     in_disconnected_session: bool = False
+    session_names: tuple[str, ...] = ()
     retry_of: int | None = None
 
     @property
     def slots(self) -> int:
         """The throttle limit that counts: below 1 means the default of 32 (PowerShell's ThrottleManager)."""
         return self.throttle_limit if self.throttle_limit >= 1 else DEFAULT_THROTTLE_LIMIT
+
+    def shell_name(self, index: int) -> str:
+        """What the shell of the child at `index` is called: of several names each has its own, a single one is for all.
+
+        PowerShell would give a single name to the first host alone, and invent the others.
+        """
+        names = self.session_names
+        if len(names) == 1:
+            return names[0]
+        return names[index] if index < len(names) else self.name or "remotejobs"
 
     def endpoint(self, target: Target) -> Endpoint:
         """Where `target` is reached: its own settings, else the job's, else WinRM's default ports."""

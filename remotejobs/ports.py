@@ -6,10 +6,11 @@ Knows model, states and errors. Must not know any implementation.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from remotejobs.errors import RemoteJobsError
@@ -137,7 +138,7 @@ class ChildLedger(Protocol):
     """
 
     async def starting(self) -> None:
-        """Commit STARTING, before Command is sent.
+        """Commit STARTING, before Command is sent. One that is known to be STARTED stays so: nothing else changes.
 
         Raises:
             LeaseLostError: Another worker has taken the job over: do not send.
@@ -152,8 +153,12 @@ class ChildLedger(Protocol):
         """Commit records; one that is there already (same object_id) is not written twice. Waits at a cap."""
         ...
 
-    async def disconnected(self) -> None:
-        """Commit that the shell was left on its host, Disconnected: not an end. started() makes it Running again."""
+    async def disconnected(self, why: Outcome | None = None) -> None:
+        """Commit that the shell was left on its host, Disconnected: not an end. started() makes it Running again.
+
+        Args:
+            why: With the reason Disconnected and words for a person; None while its host is still to be asked.
+        """
         ...
 
     async def finish(self, outcome: Outcome) -> None:
@@ -266,6 +271,7 @@ class ChildRow:
         state: PowerShell's.
         phase: QUEUED, STARTING, STARTED or ENDED: how far the ledger has it.
         outcome: Set at the end.
+        left: Why its shell was left on its host, or not found again there; None while it is not, or is looked for.
         began, ended: Seconds since the epoch; `began` stays None for a child that never ran.
         seen: When the host last gave a sign of life, seconds since the epoch; None before the first.
         error_count: Records on the Error stream so far.
@@ -282,6 +288,7 @@ class ChildRow:
     state: JobState = JobState.NotStarted
     phase: Phase = Phase.QUEUED
     outcome: Outcome | None = None
+    left: Outcome | None = None
     began: float | None = None
     ended: float | None = None
     seen: float | None = None
@@ -343,10 +350,36 @@ class JobStore(Protocol):
 
     The methods that are not async are short, and are called on the event loop. All that reads raises JobError
     (JobWithSpecifiedSessionNotFound) where there is no job with this id.
+
+    A disconnect that was asked for is over with the run that it was asked of: whoever gives the lease back, or takes
+    over one that has lapsed, clears it. A stop stays.
     """
+
+    @property
+    def clock(self) -> Clock:
+        """Time."""
+        ...
+
+    @property
+    def path(self) -> Path | None:
+        """The file, in the folder where the processes that run its jobs live; None in memory."""
+        ...
 
     async def submit(self, spec: JobSpec, notes: Sequence[str] = ()) -> JobRow:
         """Store a job with all of its children, ids included, before anything is sent. Nobody has its lease yet."""
+        ...
+
+    async def adopt(self, row: JobRow, unread: Sequence[int | None], pages: Iterable[Sequence[Arrival]]) -> JobRow:
+        """Store a job that another store had, under new ids; its instance ids stay. All of it, or nothing.
+
+        Args:
+            row: As it was; its ids, its name, its counts of children and its lease are not looked at.
+            unread: For each child the arrival number of its first record that nobody has received; None: all were.
+            pages: Its records, arrival numbers rising. They may be taken in another thread; what that raises comes out.
+
+        Raises:
+            JobError: The job is here already (JobAlreadyImported), or a record of a child comes twice.
+        """
         ...
 
     async def lease(self, job_id: int, owner: str) -> int:
@@ -413,6 +446,10 @@ class JobStore(Protocol):
         """Ask something of whoever runs the job. Of one child only a stop can be asked."""
         ...
 
+    def note(self, job_id: int, text: str) -> None:
+        """Add a note to a job, where it has not got it yet."""
+        ...
+
     def remove(self, job_id: int) -> None:
         """Remove a job, its children and its records; what wrote to it loses its lease."""
         ...
@@ -438,5 +475,14 @@ class Running(Protocol):
         ...
 
     async def finished(self) -> None:
-        """Return when every child has ended or was left on its host, and every other shell is closed."""
+        """Return when every child has ended or was left on its host, and every other shell is closed.
+
+        Raises:
+            RemoteJobsError: `error`.
+        """
+        ...
+
+    @property
+    def error(self) -> Exception | None:
+        """What has ended the run before the job's end: the store failed, or another process has the job."""
         ...

@@ -15,6 +15,7 @@ happens on it.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
 import contextlib
 import functools
@@ -26,7 +27,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from remotejobs.api import invoke, jobs
+from remotejobs.api import files, invoke, jobs, sessions
 from remotejobs.api.invoke import session_option
 from remotejobs.errors import UsageError
 from remotejobs.jobs.job import ChildEnd, ChildJob, JobStateInfo, RemoteJob
@@ -37,10 +38,14 @@ __all__ = [
     "BlockingJob",
     "connect_job",
     "disconnect_job",
+    "export_job",
     "get_job",
+    "get_session",
+    "import_job",
     "invoke_command",
     "receive_job",
     "remove_job",
+    "remove_session",
     "retry_job",
     "session_option",
     "stop_job",
@@ -51,6 +56,7 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _END = object()
 _PATIENCE = 0.25 if sys.platform == "win32" else None  # seconds; Windows sees ^C only between waits
+_CLOSE_SECONDS = 10.0
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 _thread: threading.Thread | None = None
@@ -63,7 +69,14 @@ def _running_loop() -> asyncio.AbstractEventLoop:
             _loop = asyncio.new_event_loop()
             _thread = threading.Thread(target=_loop.run_forever, name="remotejobs", daemon=True)
             _thread.start()
+            atexit.register(_let_go, _loop)
         return _loop
+
+
+def _let_go(loop: asyncio.AbstractEventLoop) -> None:
+    """The program ends: what the loop holds open is closed."""
+    with contextlib.suppress(TimeoutError):
+        asyncio.run_coroutine_threadsafe(loop.shutdown_asyncgens(), loop).result(_CLOSE_SECONDS)
 
 
 def _call(work: Coroutine[Any, Any, _T]) -> _T:
@@ -162,6 +175,7 @@ class BlockingJob(_OnLoop):
     status_message: str
     has_more_data: bool
     notes: tuple[str, ...]
+    owner: str
     retry_of: int | None
     credential_names: list[str]
     outcomes: list[ChildEnd]
@@ -247,3 +261,7 @@ stop_job = _function(jobs.stop_job)
 remove_job = _function(jobs.remove_job)
 disconnect_job = _function(jobs.disconnect_job)
 connect_job = _function(jobs.connect_job)
+export_job = _function(files.export_job)
+import_job = _function(files.import_job)
+get_session = _function(sessions.get_session)
+remove_session = _function(sessions.remove_session)

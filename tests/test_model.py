@@ -27,3 +27,18 @@ def test_where_a_target_is_reached(target: Target, url: str, host: str) -> None:
 
 def test_a_throttle_limit_below_one_is_the_default() -> None:
     assert [JobSpec(ScriptCommand("1"), (), throttle_limit=n).slots for n in (-5, 0, 1, 99)] == [32, 32, 1, 99]
+
+
+@pytest.mark.parametrize(
+    ("names", "job", "called"),
+    [
+        ((), "", ["remotejobs"] * 3),
+        ((), "Nightly", ["Nightly"] * 3),
+        (("one",), "Nightly", ["one"] * 3),
+        (("a", "b"), "", ["a", "b", "remotejobs"]),
+        (("a", "b", "c", "d"), "", ["a", "b", "c"]),
+    ],
+)
+def test_what_the_shells_of_a_job_are_called(names: tuple[str, ...], job: str, called: list[str]) -> None:
+    spec = JobSpec(ScriptCommand("1"), (), name=job, session_names=names)
+    assert [spec.shell_name(index) for index in range(3)] == called

@@ -221,7 +221,8 @@ def test_unreachable_is_an_outcome_and_no_error() -> None:
 
 def test_the_facade_says_all_that_a_job_has() -> None:
     """What type checkers are told is what there is, with the same words."""
-    inside = {"row", "child_now", "read", "ends", "stop_child"}  # what the parts of the job model say to each other
+    # what the parts of the job model say to each other
+    inside = {"row", "child_now", "read", "reader", "ends", "stop_child"}
     names = ({name for name in dir(RemoteJob) if not name.startswith("_")} | {"id"}) - inside
     told = {name for name in (*dir(sync.BlockingJob), *sync.BlockingJob.__annotations__) if not name.startswith("_")}
     assert told == names

@@ -6,7 +6,8 @@ Knows where the store is. Must not know any one function.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -19,7 +20,8 @@ from remotejobs.ports import JobStore
 
 Seconds = float | timedelta | None
 Credentials = Credential | tuple[str, str] | Mapping[str, Credential] | None
-_stores: WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Path, JobStore]] = WeakKeyDictionary()
+_Opened = dict[Path, tuple[JobStore, AsyncGenerator[None, None]]]
+_stores: WeakKeyDictionary[asyncio.AbstractEventLoop, _Opened] = WeakKeyDictionary()
 
 
 def manager_of(store: JobStore | None) -> JobManager:
@@ -29,27 +31,37 @@ def manager_of(store: JobStore | None) -> JobManager:
 
 
 def store_of(store: JobStore | None) -> JobStore:
-    """The store of the state directory, unless one is given. It is opened once for each event loop."""
+    """The store of the state directory, unless one is given. It is opened once for each event loop.
+
+    It is closed as an asynchronous generator is that nobody has ended: by asyncio.run, or whoever else ends the loop.
+    """
     if store is not None:
         return store
     from remotejobs.store.home import open_store, state_directory
 
-    home = state_directory()
+    opened, home = _stores.setdefault(asyncio.get_running_loop(), {}), state_directory()
+    if home not in opened:
+        store = open_store()
+        opened[home] = store, _kept(store, opened)
+        with contextlib.suppress(StopIteration):  # it has come to its yield
+            opened[home][1].asend(None).send(None)
+    return opened[home][0]
+
+
+async def _kept(store: JobStore, opened: _Opened) -> AsyncGenerator[None, None]:
     try:
-        loop = asyncio.get_running_loop()
-    except RuntimeError:
-        return open_store()
-    if loop not in _stores or _stores[loop][0] != home:
-        _stores[loop] = home, open_store()
-    return _stores[loop][1]
+        yield
+    finally:
+        opened.clear()
+        await asyncio.sleep(0)  # readers, which end in the same moment, move their cursors first
+        store.close()
 
 
 def home_of(store: JobStore) -> Path:
     """The folder that a worker is given: it opens the store there."""
-    path = getattr(store, "path", None)
-    if not isinstance(path, Path):
+    if store.path is None:
         raise UsageError("A job in memory cannot be handed to another process: leave out store, or give one on disk.")
-    return path.parent
+    return store.path.parent
 
 
 def taking_over(store: JobStore) -> TakeOver:

@@ -5,6 +5,7 @@ Knows PowerShell's parameters and turns them into a JobSpec. Must not know how a
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,7 @@ async def invoke_command(
     limits: Limits | None = None,
     as_job: bool = False,
     in_disconnected_session: bool = False,
+    session_name: str | Sequence[str] = (),
     store: JobStore | None = None,
 ) -> RemoteJob:
     """Run a script block on many hosts (Invoke-Command). Returns at once; the job runs on the current event loop.
@@ -86,6 +88,7 @@ async def invoke_command(
         limits: What a host may send.
         as_job: Hand it to a process of its own.
         in_disconnected_session: Leave each shell Disconnected on its host once the script runs there.
+        session_name: With in_disconnected_session: names of the shells, in the order of the hosts, or one for all.
         store: Where it is kept. None is memory; with as_job the store of the state directory.
 
     Returns:
@@ -99,11 +102,13 @@ async def invoke_command(
         raise UsageError("Give computer_name or connection_uri, not both.", error_id="AmbiguousParameterSet")
     if (script_block is None) == (file_path is None):
         raise UsageError("Give one of script_block and file_path.", error_id="AmbiguousParameterSet")
+    if session_name and not in_disconnected_session:
+        raise UsageError("session_name needs in_disconnected_session.", error_id="System.InvalidOperationException")
     text = script_block if script_block is not None else read_script(Path(file_path or ""))
     if connection_uri is not None:
         resolved = Resolved(targets_of(connection_uri), ())
     else:
-        resolved = _resolved("localhost" if computer_name is None else computer_name, store)
+        resolved = targets_named("localhost" if computer_name is None else computer_name, store)
     spec = JobSpec(
         command=ScriptCommand(text, tuple(argument_list)),
         targets=resolved.targets,
@@ -125,6 +130,7 @@ async def invoke_command(
         ),
         limits=limits or Limits(),
         in_disconnected_session=in_disconnected_session,
+        session_names=(session_name,) if session_name and isinstance(session_name, str) else tuple(session_name),
     )
     return await start(spec, credentials_of(credential), notes=resolved.warnings, as_job=as_job, store=store)
 
@@ -198,7 +204,12 @@ def job_targets(expression: str, store: JobStore | None = None) -> tuple[Target,
         JobError: There is no such job.
         UsageError: A word that is neither a job state nor an end reason.
     """
-    return targets_of_job(expression, store_of(store))
+    if store is not None:
+        return targets_of_job(expression, store)
+    from remotejobs.store.home import open_store
+
+    with contextlib.closing(open_store()) as opened:
+        return targets_of_job(expression, opened)
 
 
 def session_option(**settings: Any) -> SessionOption:
@@ -214,7 +225,12 @@ def session_option(**settings: Any) -> SessionOption:
     return SessionOption(**settings)
 
 
-def _resolved(names: str | Sequence[str | Target], store: JobStore | None) -> Resolved:
+def targets_named(names: str | Sequence[str | Target], store: JobStore | None) -> Resolved:
+    """Read what computer_name was given.
+
+    Raises:
+        TargetError: A name, range or list that cannot be read.
+    """
     if isinstance(names, str):
         names = [names]
     ready = [name for name in names if isinstance(name, Target)]

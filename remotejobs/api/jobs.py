@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 
 from remotejobs.api.common import Credentials, Seconds, credentials_of, manager_of
+from remotejobs.jobs.connecting import CONNECT_SECONDS
 from remotejobs.jobs.job import ChildEnd, ChildJob, RemoteJob
 from remotejobs.jobs.manager import Errors, JobName
+from remotejobs.jobs.reading import Written
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.jobs.watching import JobStateEvent
 from remotejobs.ports import JobStore
@@ -81,6 +83,7 @@ async def receive_job(
     from_start: bool = False,
     write_events: bool = False,
     idle: Callable[[], None] | None = None,
+    written: Written | None = None,
     errors: Errors | None = None,
     store: JobStore | None = None,
 ) -> AsyncIterator[ReceivedRecord | ChildEnd | JobStateEvent]:
@@ -96,6 +99,7 @@ async def receive_job(
         from_start: Again what was received before and is still stored.
         write_events: With wait: also a JobStateEvent for each job and child job that ends.
         idle: Called when what came so far has been yielded and, always, before the cursor moves: print it now.
+        written: Called with what moves the cursor, for who holds records back: call it when they are written out.
         errors: Takes what was not found; without it the first of these is raised at the end.
         store: Where to look; the state directory's unless given.
 
@@ -113,6 +117,7 @@ async def receive_job(
         from_start=from_start,
         write_events=write_events,
         idle=idle,
+        written=written,
         errors=errors,
     )
     async with contextlib.aclosing(items):
@@ -208,15 +213,25 @@ async def connect_job(
     job: JobName | Sequence[JobName],
     *,
     credential: Credentials = None,
+    timeout: Seconds = CONNECT_SECONDS,
     errors: Errors | None = None,
     store: JobStore | None = None,
 ) -> list[RemoteJob | ChildJob]:
-    """Find the shells of jobs again that are Disconnected, or that nobody runs any more, and return the jobs.
+    """Find the shells of jobs again that are Disconnected, or that nobody runs any more (Connect-PSSession).
 
-    A process of its own then receives what the hosts send, as with invoke_command(as_job=True).
+    Returns the jobs when their scripts are connected. A process of its own then receives what the hosts send, as with
+    invoke_command(as_job=True). A job that another process runs is left as it is.
+
+    Args:
+        job: Ids, names with wildcards, instance ids, or jobs.
+        credential: As for stop_job.
+        timeout: How long to wait for the hosts; the process goes on after that. None waits as long as it takes.
+        errors: Takes what went wrong with one job; without it the first of these is raised at the end.
+        store: Where to look; the state directory's unless given.
 
     Raises:
-        JobError: A job was not found or has ended.
+        JobError: A job was not found or has ended; or PSSessionConnectFailed: hosts were not connected, which
+            `details["failed"]` lists with the reasons, or have not answered in time (`details["waiting"]`).
         ConfigurationError: CredentialMissing.
     """
-    return await manager_of(store).connect(job, credentials_of(credential), errors)
+    return await manager_of(store).connect(job, credentials_of(credential), timeout, errors)

@@ -11,13 +11,31 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from remotejobs.cli.parameters import Command
+from remotejobs.cli.tables.files import EXPORT, IMPORT
 from remotejobs.cli.tables.invoke import INVOKE
 from remotejobs.cli.tables.jobs import CONNECT, DISCONNECT, GET, RECEIVE, REMOVE, RETRY, STOP, WAIT
 from remotejobs.cli.tables.local import HELP, HOSTS, SIMULATE, WORKER
+from remotejobs.cli.tables.sessions import SESSIONS
 from remotejobs.cli.words import suggestion
 from remotejobs.errors import UsageError
 
-COMMANDS = (INVOKE, GET, RECEIVE, WAIT, STOP, REMOVE, DISCONNECT, CONNECT, RETRY, HOSTS, SIMULATE, HELP)
+COMMANDS = (
+    INVOKE,
+    GET,
+    RECEIVE,
+    WAIT,
+    STOP,
+    REMOVE,
+    DISCONNECT,
+    CONNECT,
+    RETRY,
+    EXPORT,
+    IMPORT,
+    SESSIONS,
+    HOSTS,
+    SIMULATE,
+    HELP,
+)
 
 
 def find_command(word: str) -> Command:

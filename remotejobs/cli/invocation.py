@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 NOT_ENDED = 6
-_LAST_LOOK = 1.0  # seconds for reading what a job came to whose store has failed
+_TIDY_SECONDS = 0.5  # that removing old jobs may hold this command up, once an hour
 
 
 def invoke(values: Mapping[str, Any], starting: detach.Starting | None) -> int:
@@ -43,7 +43,7 @@ def invoke(values: Mapping[str, Any], starting: detach.Starting | None) -> int:
     spec = _spec(values, resolved.targets)
     for warning in resolved.warnings:
         _warn(warning)
-    credentials = _credentials(values, resolved.targets)
+    credentials = credentials_of(values, resolved.targets)
     from remotejobs import compose
 
     if starting is not None:
@@ -54,7 +54,10 @@ def invoke(values: Mapping[str, Any], starting: detach.Starting | None) -> int:
     log = open_log(values.get("LogFile"), [c.secret.reveal() for c in credentials.values()])
     store = None if values.get("NoStore") else _store(needed=spec.in_disconnected_session)
     try:
-        return compose.run_loop(_invoke(spec, credentials, values, store))
+        code = compose.run_loop(_invoke(spec, credentials, values, store))
+        if store is not None:
+            compose.tidy(store, _TIDY_SECONDS)
+        return code
     finally:
         if store is not None:
             store.close()
@@ -89,12 +92,12 @@ async def _invoke(
 
     began = time.monotonic()
     try:
-        job, running = await compose.begin(spec, credentials, store=store)
+        job = await compose.start(spec, credentials, store=store)
     except StoreError as error:
         if spec.in_disconnected_session or store is None:
             raise
         _warn_no_store(error)
-        job, running = await compose.begin(spec, credentials)
+        job = await compose.start(spec, credentials)
     for note in job.notes:
         _warn(note)
     shown = _Output(_view(values.get("OutputFormat", "Text"), spec), job)
@@ -102,8 +105,11 @@ async def _invoke(
     with interrupted.watching():
         ended = False
         try:
-            await _both(shown.all(), running.finished())
+            await shown.all()
+            await job.wait()
             ended = True
+        except StoreError as error:
+            raise StoreError(f"{error.message} Then: remotejob connect {job.id}", **error.details) from error
         finally:
             shown.close()
             ends = _ends(job, EndReason.Disconnected if ended else EndReason.Unknown)
@@ -120,27 +126,13 @@ async def _invoke(
 
 
 def _ends(job: RemoteJob, otherwise: EndReason) -> list[ChildEnd]:
-    """How every child stands: what has no end was left on its host, or its end could not be stored."""
+    """How every child stands: what has no end was left on its host, was not begun, or its end could not be stored."""
+    stands = {JobState.Disconnected: EndReason.Disconnected, JobState.NotStarted: EndReason.NotStarted}
     return job.outcomes + [
-        ChildEnd(job.id, child.id, child.location, Outcome(otherwise))
+        ChildEnd(job.id, child.id, child.location, Outcome(stands.get(child.state, otherwise)))
         for child in job.child_jobs
         if child.outcome is None
     ]
-
-
-async def _both(reading: Coroutine[Any, Any, None], running: Coroutine[Any, Any, None]) -> None:
-    """Read to the end; where the store fails the job there is none, so the job's own error ends the reading too."""
-    reader, runner = asyncio.ensure_future(reading), asyncio.ensure_future(running)
-    try:
-        await asyncio.wait((reader, runner), return_when=asyncio.FIRST_COMPLETED)
-        if runner.done() and runner.exception() is not None:
-            await asyncio.wait((reader,), timeout=_LAST_LOOK)  # what could be stored is shown
-            runner.result()
-        await reader
-        await runner
-    finally:
-        reader.cancel()
-        runner.cancel()
 
 
 def _store(*, needed: bool) -> JobStore | None:
@@ -181,7 +173,8 @@ class _Output:
 
     async def all(self) -> None:
         """Show everything, to the end of the job."""
-        async for item in self._job.events(self.flush):
+        reader = self._job.reader(written=self.written)
+        async for item in self._job.events(self.flush, reader=reader):
             self.show(item)
 
     def show(self, item: ReceivedRecord | ChildEnd) -> None:
@@ -192,6 +185,9 @@ class _Output:
 
     def flush(self) -> None:
         self._write(self._view.flush)
+
+    def written(self, then: Callable[[], None]) -> None:
+        self._write(self._view.written, then)
 
     def close(self) -> None:
         self._write(self._view.close)
@@ -272,6 +268,7 @@ def _spec(values: Mapping[str, Any], targets: tuple[Target, ...]) -> JobSpec:
         configuration_name=values.get("ConfigurationName", default.configuration_name),
         hide_computer_name=bool(values.get("HideComputerName")),
         in_disconnected_session=bool(values.get("InDisconnectedSession")),
+        session_names=tuple(values.get("SessionName") or ()),
         session_option=values.get("SessionOption") or SessionOption(),
         clocks=Clocks(
             connect=values.get("ConnectTimeout", clocks.connect),
@@ -282,7 +279,7 @@ def _spec(values: Mapping[str, Any], targets: tuple[Target, ...]) -> JobSpec:
     )
 
 
-def _credentials(values: Mapping[str, Any], targets: tuple[Target, ...]) -> dict[str, Credential]:
+def credentials_of(values: Mapping[str, Any], targets: tuple[Target, ...]) -> dict[str, Credential]:
     """One password source for the user of -Credential and for the users that a server list names."""
     names = [values.get("Credential"), *(target.credential for target in targets)]
     return {name: find_credential(name, values.get("PasswordFile")) for name in dict.fromkeys(names) if name}

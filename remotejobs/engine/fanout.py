@@ -138,7 +138,7 @@ class Fanout:
 
         Raises:
             LeaseLostError: The job is another process's now; nothing more was written or sent.
-            StoreError: The store failed: what ran was stopped, nothing more was begun.
+            StoreError: The store failed: what ran was left on its host, nothing more was begun.
         """
         self._due = None if self._deadline is None else self._clock.monotonic() + self._deadline
         async with asyncio.TaskGroup() as group:
@@ -270,6 +270,8 @@ class Fanout:
             outcome = attempt.outcome
             if isinstance(attempt.error, _REFUSALS):
                 outcome = self._unstored(attempt.error, attempt.phase)
+                if attempt.outcome.reason is EndReason.Disconnected:
+                    outcome = attempt.outcome
         except _REFUSALS as error:
             outcome = self._unstored(error, Phase.STARTING if attempt is None else attempt.phase)
         except Exception as error:  # noqa: BLE001 - the one place: nothing of one host may reach another
@@ -299,7 +301,7 @@ class Fanout:
             return
         try:
             if outcome.reason is EndReason.Disconnected:
-                await ledger.disconnected()
+                await ledger.disconnected(outcome)
             else:
                 await ledger.finish(outcome)
         except _REFUSALS as error:
@@ -310,9 +312,14 @@ class Fanout:
         if isinstance(error, LeaseLostError):
             self.leave(error)
         elif self._error is None:
-            _log.info("the store failed, the job is being stopped: %s", error.message)
             self._error = error
-            self.stop()
+            if isinstance(error, StoreError):
+                # A script that ends in the middle is worse than one that waits on its host until there is room again.
+                _log.info("the store failed, the scripts are left on their hosts: %s", error.message)
+                self.disconnect(keep_queued=True)
+            else:
+                _log.info("the job is gone, its scripts are being stopped: %s", error.message)
+                self.stop()
 
     def _unstored(self, error: RemoteJobsError, phase: Phase) -> Outcome:
         """The end of a child whose ledger refused; it may be that this cannot be written either."""

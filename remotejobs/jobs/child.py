@@ -104,13 +104,18 @@ class ChildJob:
     @property
     def job_state_info(self) -> JobStateInfo:
         """State and reason."""
-        state, outcome = self._now
-        return JobStateInfo(state, outcome.message if outcome else "")
+        why = self.outcome or self.left
+        return JobStateInfo(self.state, why.message if why else "")
 
     @property
     def outcome(self) -> Outcome | None:
         """How it ended; None while it has not."""
         return self._now.outcome
+
+    @property
+    def left(self) -> Outcome | None:
+        """Why its shell was left on its host, or not found there again; None where it was not."""
+        return self._row.left
 
     @property
     def failure(self) -> Outcome | None:
@@ -120,7 +125,7 @@ class ChildJob:
 
     @property
     def reason(self) -> str:
-        """Why it failed (JobStateInfo.Reason), empty where there is nothing to say."""
+        """Why it failed or is Disconnected (JobStateInfo.Reason), empty where there is nothing to say."""
         return self.job_state_info.reason
 
     @property

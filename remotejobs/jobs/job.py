@@ -13,8 +13,9 @@ from typing import Any
 
 from remotejobs.errors import ConfigurationError, JobError
 from remotejobs.jobs.child import ChildEnd, ChildJob, JobStateInfo, records_of
+from remotejobs.jobs.connecting import CONNECT_SECONDS, begun, not_connected, standing
 from remotejobs.jobs.properties import JobProperties
-from remotejobs.jobs.reading import Reader
+from remotejobs.jobs.reading import Reader, Written
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import seconds_of
 from remotejobs.ports import Clock, JobStore, Request, Running
@@ -22,7 +23,7 @@ from remotejobs.states import JobState
 
 __all__ = ["ChildEnd", "ChildJob", "JobStateInfo", "RemoteJob", "TakeOver"]
 
-# A worker that dies changes nothing in the store: who waits for one looks at its lease every so many seconds.
+# A worker that dies, or whose store fails, changes nothing there: who waits looks at it every so many seconds.
 _LOOK_AGAIN = 2.5
 
 Credentials = Mapping[str, Any]
@@ -82,6 +83,7 @@ class RemoteJob(JobProperties):
         from_start: bool = False,
         force: bool = False,
         children: Sequence[int] | None = None,
+        reader: Reader | None = None,
     ) -> AsyncGenerator[ReceivedRecord | ChildEnd, None]:
         """Yield records as they arrive, and each child's end after its last record, once.
 
@@ -91,13 +93,13 @@ class RemoteJob(JobProperties):
             from_start: Also what was received before and is still stored.
             force: Go on while the job is Disconnected.
             children: Indexes of the children to read; None reads all.
+            reader: Reads on where `read` ended, in its own way.
         """
         if self.removed:
             return
         store, passed = self.store, 0
-        reader = self._reader
-        if keep or from_start or children is not None or idle:
-            reader = Reader(store, self.id, children, keep=keep, from_start=from_start, flush=idle)
+        if reader is None:
+            reader = self.reader(idle, keep=keep, from_start=from_start, children=children)
         while True:
             version, row = store.version(self.id), store.job(self.id)
             ended, settled = len(row.ends), self._settled(row, force, children)
@@ -141,15 +143,33 @@ class RemoteJob(JobProperties):
         keep: bool = False,
         from_start: bool = False,
         children: Sequence[int] | None = None,
-        flush: Callable[[], None] | None = None,
+        reader: Reader | None = None,
     ) -> Iterator[ReceivedRecord]:
         """Yield what `receive` returns, item by item: the cursor stays before the one that was not taken."""
         if self.removed:
             return iter(())
-        reader = self._reader
-        if keep or from_start or children is not None or flush:
-            reader = Reader(self.store, self.id, children, keep=keep, from_start=from_start, flush=flush)
-        return reader.read_by_host()
+        return (reader or self.reader(keep=keep, from_start=from_start, children=children)).read_by_host()
+
+    def reader(
+        self,
+        idle: Callable[[], None] | None = None,
+        *,
+        keep: bool = False,
+        from_start: bool = False,
+        children: Sequence[int] | None = None,
+        written: Written | None = None,
+    ) -> Reader:
+        """What reads the job's records for several calls of one purpose."""
+
+        def flushed(move: Callable[[], None]) -> None:
+            if idle:
+                idle()
+            move()
+
+        if not (keep or from_start or children is not None or idle or written):
+            return self._reader
+        written = written or (flushed if idle else None)
+        return Reader(self.store, self.id, children, keep=keep, from_start=from_start, written=written)
 
     def ends(
         self,
@@ -296,16 +316,21 @@ class RemoteJob(JobProperties):
         self._request(Request.DISCONNECT, "PSSessionDisconnectFailed")
         await self.wait()
 
-    async def connect(self, credentials: Credentials | None = None) -> None:
+    async def connect(
+        self, credentials: Credentials | None = None, timeout: float | timedelta | None = CONNECT_SECONDS
+    ) -> None:
         """Find the shells of a Disconnected or abandoned job again; another process then receives what they send.
 
-        Returns when that process has the job. A job that somebody runs is left as it is.
+        Returns when every script that runs is connected, or waits only for a free slot. A job that another process
+        runs is left as it is; one that another process fails to connect is taken from it when it gives up.
 
         Args:
             credentials: By name, as `credential_names` lists them.
+            timeout: How long to wait for the hosts; the process goes on after that. None waits as long as it takes.
 
         Raises:
-            JobError: PSJobConnectFailed: it has ended.
+            JobError: PSJobConnectFailed: it has ended. PSSessionConnectFailed: some were not connected;
+                `details["failed"]` says which and why, `details["waiting"]` who has not answered.
             ConfigurationError: CredentialMissing.
         """
         await self._let_go()
@@ -318,8 +343,35 @@ class RemoteJob(JobProperties):
                 error_id="PSJobConnectFailed",
                 state=state.name,
             )
-        if self._running is None and not self._owned():
+        if self._running is not None:
+            return
+        seconds, children = seconds_of(timeout), begun(row)
+        due = None if seconds is None else self._clock.monotonic() + seconds
+        in_time = not self._owned() or await self._connected(children, due)
+        if not self._owned():
+            children = begun(self.row)
+            if not children and self._state(self.row).finished:
+                return
             await self._taken_over("connect", credentials)
+            in_time = await self._connected(children, due)
+        row = self.row
+        owner = self.owner
+        now = standing(row, children, owned=bool(owner))
+        error = not_connected(row, now, late=None if in_time else seconds, owner=owner)
+        if error is not None:
+            raise error
+
+    async def _connected(self, children: Sequence[int], due: float | None) -> bool:
+        """Wait until somebody has connected these, or gave up; False where the time was over first."""
+        try:
+            with self._clock.timeout(None if due is None else max(due - self._clock.monotonic(), 0.0)):
+                while True:
+                    version = self.store.version(self.id)
+                    if standing(self.row, children, owned=self._owned()).over:
+                        return True
+                    await self._changed(version)
+        except TimeoutError:
+            return False
 
     async def remove(self, *, force: bool = False, credentials: Credentials | None = None) -> tuple[str, ...]:
         """Remove the job, its children and all that was received (Remove-Job).
@@ -362,9 +414,8 @@ class RemoteJob(JobProperties):
             self._running = None
 
     async def _changed(self, version: int) -> None:
-        if self._running is not None:
-            await self.store.wait_change(self.id, version)
-            return
+        if self._running is not None and self._running.error is not None:
+            raise self._running.error  # nothing will change any more
         try:
             with self._clock.timeout(_LOOK_AGAIN):
                 await self.store.wait_change(self.id, version)

@@ -15,11 +15,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from remotejobs.clock import SystemClock
 from remotejobs.errors import JobError, RemoteJobsError, UsageError
 from remotejobs.jobs import lookup
+from remotejobs.jobs.connecting import CONNECT_SECONDS
 from remotejobs.jobs.job import ChildEnd, ChildJob, Credentials, RemoteJob, TakeOver, cannot_remove, not_finished
 from remotejobs.jobs.lookup import Found
+from remotejobs.jobs.reading import Written
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.jobs.watching import JobStateEvent, merged, with_events
 from remotejobs.model import seconds_of
@@ -49,7 +50,7 @@ class JobManager:
 
     def __init__(self, store: JobStore, clock: Clock | None = None, take_over: TakeOver | None = None) -> None:
         self._store = store
-        self._clock: Clock = clock or getattr(store, "clock", None) or SystemClock()
+        self._clock = clock or store.clock
         self._take_over = take_over
 
     def get(
@@ -123,6 +124,7 @@ class JobManager:
         from_start: bool = False,
         write_events: bool = False,
         idle: Callable[[], None] | None = None,
+        written: Written | None = None,
         errors: Errors | None = None,
     ) -> AsyncGenerator[ReceivedRecord | ChildEnd | JobStateEvent, None]:
         """Receive-Job: what lies unread, host by host, then how hosts ended; with `wait` also all that still comes."""
@@ -142,9 +144,13 @@ class JobManager:
                 sources.append((job, None))
         # an end counts once the records that came before it have been read
         ended = [len(job.row.ends) for job, _ in sources]
+        readers = [
+            job.reader(idle, keep=keep, from_start=from_start, children=children, written=written)
+            for job, children in sources
+        ]
         if not (wait and from_start):
-            for job, children in sources:
-                for record in job.read(keep=keep, from_start=from_start, children=children, flush=idle):
+            for (job, _), reader in zip(sources, readers, strict=True):
+                for record in job.read(reader=reader):
                     yield record
         if not wait:
             for (job, children), count in zip(sources, ended, strict=True):
@@ -155,10 +161,10 @@ class JobManager:
                 with_events(
                     job,
                     children,
-                    job.events(idle, from_start=from_start, force=force, children=children),
+                    job.events(idle, from_start=from_start, force=force, children=children, reader=reader),
                     events=write_events,
                 )
-                for job, children in sources
+                for (job, children), reader in zip(sources, readers, strict=True)
             ]
             async with contextlib.aclosing(merged(streams)) as items:
                 async for item in items:
@@ -215,12 +221,13 @@ class JobManager:
         self,
         jobs: JobName | Sequence[JobName],
         credentials: Credentials | None = None,
+        timeout: float | timedelta | None = CONNECT_SECONDS,
         errors: Errors | None = None,
     ) -> list[Job]:
         """Connect to jobs that are Disconnected, or that nobody runs any more."""
 
         async def connect(job: Job) -> None:
-            await _whole(job).connect(credentials)
+            await _whole(job).connect(credentials, timeout)
 
         return await self._each(jobs, connect, errors)
 

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Sequence
 from datetime import datetime
 
-from remotejobs.clock import SystemClock
 from remotejobs.jobs import presumed
 from remotejobs.jobs.child import ChildEnd, JobStateInfo, utc
 from remotejobs.ports import ChildRow, Clock, JobRow, JobStore, Running
@@ -40,7 +39,7 @@ class JobProperties:
         self.id = job_id
         self.removed: bool = False
         self._running = running
-        self._clock: Clock = clock or getattr(store, "clock", None) or SystemClock()  # as the store has it
+        self._clock: Clock = clock or store.clock
         self._last = store.job(job_id)
 
     @property
@@ -100,6 +99,12 @@ class JobProperties:
     def retry_of(self) -> int | None:
         """Id of the job whose targets this one tries again."""
         return self.row.spec.retry_of
+
+    @property
+    def owner(self) -> str:
+        """The process that runs it, for a person; empty where none does."""
+        lease = self.row.lease
+        return lease.owner if lease is not None and self._owned() else ""
 
     @property
     def outcomes(self) -> list[ChildEnd]:

@@ -7,12 +7,16 @@ one that leaves early loses nothing: the cursor stays before the record that it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from remotejobs.jobs.received import Origin, ReceivedRecord
 from remotejobs.ports import Arrival, JobStore
 
 _PAGE = 256
 _GROUPED = 1024
+
+Written = Callable[[Callable[[], None]], None]
+"""Takes what moves the cursor, and calls it once all that was yielded before is written out, now or later."""
 
 
 class Reader:
@@ -24,7 +28,7 @@ class Reader:
         children: Indexes; None reads all.
         keep: Leave the store's cursor where it is.
         from_start: Also what was received before and is still stored.
-        flush: Called before the cursor moves behind a page.
+        written: Says when the cursor may move behind a page; without it that is when the next page is asked for.
     """
 
     def __init__(
@@ -35,30 +39,31 @@ class Reader:
         *,
         keep: bool = False,
         from_start: bool = False,
-        flush: Callable[[], None] | None = None,
+        written: Written | None = None,
     ) -> None:
         self._store = store
         self._job_id = job_id
         self._children = children
         self._keep = keep
         self._again = from_start
-        self._flush = flush
+        self._written = written
         self._done = 0
+        self._taken: dict[int, int] = {}  # by child, where hosts were read one after the other
         self._origins: dict[int, Origin] = {}
 
     def read(self) -> Iterator[ReceivedRecord]:
         """Yield what is there now, in the order in which it came."""
-        while page := self._page(_PAGE):
-            before = self._done
+        left = True
+        while left and (page := self._page(_PAGE)):
+            left, before = len(page) == _PAGE, self._done
             try:
                 for arrival in page:
-                    yield self._received(arrival)
+                    if arrival.number > self._taken.get(arrival.child, 0):
+                        yield self._received(arrival)
                     self._done = arrival.number
             finally:
-                if self._done > before and not self._keep:
-                    if self._flush:
-                        self._flush()
-                    self._store.advance(self._job_id, self._done, self._children)
+                if self._done > before:
+                    self._move((self._children, self._done))
 
     def read_by_host(self) -> Iterator[ReceivedRecord]:
         """Yield what is there now, host by host in the order of the children (Receive-Job without -Wait)."""
@@ -67,8 +72,11 @@ class Reader:
         if len(page) == _GROUPED:  # there is more than is held in memory: one host at a time
             every = range(len(store.job(job_id).children)) if self._children is None else self._children
             for child in every:
-                one = Reader(store, job_id, (child,), keep=self._keep, from_start=self._again, flush=self._flush)
-                yield from one.read()
+                one = Reader(store, job_id, (child,), keep=self._keep, from_start=self._again, written=self._written)
+                try:
+                    yield from one.read()
+                finally:
+                    self._taken[child] = one._done
             return
         done: dict[int, int] = {}
         left = len(page)
@@ -78,14 +86,29 @@ class Reader:
                 done[arrival.child] = arrival.number
                 left -= 1
         finally:
-            if done and not self._keep:
-                if self._flush:
-                    self._flush()
-                if not left:
-                    store.advance(job_id, page[-1].number, self._children)
-                else:
-                    for child, number in done.items():
-                        store.advance(job_id, number, (child,))
+            if done and not left:
+                self._done = page[-1].number
+                self._move((self._children, self._done))
+            elif done:
+                self._move(*[((child,), number) for child, number in done.items()])
+
+    def _move(self, *behind: tuple[Sequence[int] | None, int]) -> None:
+        """Move the cursors of these children, or of all, behind these arrivals once they are written out."""
+        if self._keep:
+            return
+        moves = [partial(self._store.advance, self._job_id, number, which) for which, number in behind]
+
+        def move() -> None:
+            for each in moves:
+                each()
+
+        if self._written is None:
+            move()
+        elif self._store.path is None:  # is gone with this process in any case, and hosts wait until it is consumed
+            self._written(_nothing)
+            move()
+        else:
+            self._written(move)
 
     def _page(self, limit: int) -> list[Arrival]:
         return self._store.read(self._job_id, self._done, limit, children=self._children, again=self._again)
@@ -99,3 +122,6 @@ class Reader:
             origin = Origin(self._job_id, child.id, child.target.name, child.start.shell_id, show)
             self._origins[arrival.child] = origin
         return ReceivedRecord(origin, arrival.record)
+
+
+def _nothing() -> None: ...

@@ -54,7 +54,8 @@ def retry(job: RemoteJob, state: Sequence[str] = (), reason: Sequence[str] = ())
         notes = (f"In job {job.id} the script may have run on {shown} already.",)
     row = job.row
     targets = tuple(row.children[index].target for index in chosen)
-    return Retry(dataclasses.replace(row.spec, targets=targets, retry_of=job.id), notes)
+    shells = tuple(row.spec.shell_name(index) for index in chosen) if row.spec.session_names else ()
+    return Retry(dataclasses.replace(row.spec, targets=targets, session_names=shells, retry_of=job.id), notes)
 
 
 def targets_of_job(expression: str, store: JobStore, clock: Clock | None = None) -> tuple[Target, ...]:

@@ -94,6 +94,15 @@ class LeasedJob:
         self._awaited = True
         await asyncio.shield(self._task)
 
+    @property
+    def error(self) -> Exception | None:
+        """What has ended the run before the job's end."""
+        task = self._task
+        if task is None or not task.done() or task.cancelled():
+            return None
+        error = task.exception()
+        return error if isinstance(error, Exception) else None
+
     async def _run(self) -> None:
         with contextlib.suppress(JobError, StoreError):
             self._obey(self._store.job(self._job_id))  # what was asked before anybody ran it

@@ -65,6 +65,7 @@ class Conversation:
         "_leaving",
         "_ledger",
         "_link",
+        "_name",
         "_option",
         "_outcome",
         "_resume",
@@ -82,6 +83,7 @@ class Conversation:
         ids, resume = (start, None) if isinstance(start, Fresh) else (start.ids, start)
         self._job, self._ledger, self._control, self._clock = job, ledger, control, clock
         self._target, self._start, self._resume = child.target, ids, resume
+        self._name = job.spec.shell_name(child.number)
         self._option = option = job.spec.session_option
         requests = job.requests(child.target, ids.session_id, "")
         self._shell = shells.PowerShellShell(requests, resume.shell_id if resume else _upper(ids.shell_id))
@@ -214,7 +216,7 @@ class Conversation:
             no_profile=option.no_machine_profile,
             idle_timeout=option.idle_timeout,
             buffer_mode=option.output_buffering_mode,
-            name=self._job.spec.name or "remotejobs",
+            name=self._name,
         )
         return ask(self._link.transport, request, shells.read_created)
 
@@ -278,16 +280,8 @@ class Conversation:
             self._control,
             self._clock,
             connected=connected,
-            fence=self._fence,
+            fence=self._ledger.starting,  # is so already: the ledger refuses where another process has the job
         )
-
-    async def _fence(self) -> None:
-        """Commit what is so already: the ledger refuses where another process has the job."""
-        resume = self._resume
-        if self.phase is Phase.STARTED or (resume is not None and resume.started):
-            await self._ledger.started(self._shell.shell_id, self._command_id)
-        else:
-            await self._ledger.starting()
 
     # -- receiving ----------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from remotejobs.errors import (
     LimitError,
     ProtocolError,
     RemoteJobsError,
+    StoreError,
     TimedOutError,
     TransportError,
 )
@@ -95,7 +96,10 @@ def ended_as(runspace: Runspace, errors: int, *, stopped: bool) -> Outcome:
     details: dict[str, Any] = {} if runspace.exit_code is None else {"exit_code": runspace.exit_code}
     message = ""
     if runspace.headless:
-        message = "The output is incomplete: the beginning of a large record went to a process that was killed."
+        message = (
+            "The output is incomplete: the beginning of a large record went to a process that was killed, or was lost"
+            " on the host, which keeps only the newest output while nobody is there (OutputBufferingMode Drop)."
+        )
         details["incomplete"] = True
     state = runspace.pipeline_state
     if state is PipelineState.Completed:
@@ -123,7 +127,8 @@ def left(idle: float | None, why: str = "", error: RemoteJobsError | None = None
     kept = f"for {idle:g} s" if idle is not None else "for as long as it keeps idle shells (2 hours unless set)"
     words = f"The script goes on in its shell on the host, which keeps it {kept} without a client: connect the job."
     details = {"phase": Phase.STARTED.name, **(error.details if error else {})}
-    error_id = "PowerShellNetworkFailedStartDisconnect" if error else ""  # PowerShell's own end of a robust connection
+    # PowerShell's own end of a robust connection
+    error_id = "PowerShellNetworkFailedStartDisconnect" if error and not isinstance(error, StoreError) else ""
     return Outcome(EndReason.Disconnected, f"{why} {words}".strip(), error_id=error_id, details=details)
 
 
@@ -146,7 +151,7 @@ def not_found_again(error: RemoteJobsError, *, started: bool, seq: int) -> Outco
     return Outcome(
         EndReason.Disconnected,
         f"{why}. Whether the script still runs there is not known; nothing was stopped or lost. Connect the job again "
-        "when the host can be reached.",
+        "when that is mended.",
         error_id=_error_id(error, EndReason.Disconnected),
         details=details,
     )
@@ -154,7 +159,7 @@ def not_found_again(error: RemoteJobsError, *, started: bool, seq: int) -> Outco
 
 def lost_shell(error: RemoteJobsError, *, seq: int, started: bool = True) -> Outcome:
     """The shell is not on its host any more, and nobody has heard how the script ended."""
-    ran = "" if started else " (if it came to that: the process that sent it was killed before it heard so)"
+    ran = "" if started else " (if it came to that: the host's answer to it never came)"
     return _unknown(
         error,
         "The shell of the script is not on the host any more: the host or its WinRM service was restarted, or the shell"
@@ -186,7 +191,7 @@ def lives_on(error: RemoteJobsError) -> bool:
     """Whether a script that runs goes on where `error` ended the conversation: the host has not said otherwise."""
     if isinstance(error, FaultError):
         return error.code in HELD or meaning(error).means is Means.LEFT
-    return isinstance(error, TransportError) and not isinstance(error, TimedOutError)
+    return isinstance(error, TransportError | StoreError) and not isinstance(error, TimedOutError)
 
 
 def _unknown(error: RemoteJobsError, words: str, phase: Phase) -> Outcome:

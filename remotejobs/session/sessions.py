@@ -5,11 +5,13 @@ Knows Enumerate, Pull, Delete and who an owner is. Must not know jobs, nor how a
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, TypeVar
 
-from remotejobs.errors import FaultError, LimitError
+from remotejobs.errors import FaultError, LimitError, TimedOutError
 from remotejobs.model import Target
 from remotejobs.ports import Clock, Transport
 from remotejobs.session.exchange import ask
@@ -30,6 +32,7 @@ from remotejobs.wsman.envelopes import POWERSHELL, SHELL, Element, Requests, rea
 from remotejobs.wsman.faults import Means, meaning
 from remotejobs.wsman.shells import PowerShellShell
 
+Admit = Callable[[Target], AbstractAsyncContextManager[None]]
 _T = TypeVar("_T")
 _MOST_PAGES = 500
 
@@ -50,13 +53,18 @@ class HostSessions:
     """The shells of hosts; each call uses a connection of its own.
 
     Args:
-        job: Endpoints, time-outs and connections; its command is not looked at.
+        job: Endpoints, time-outs and connections; its command is not looked at. The connect clock counts for finding
+            and connecting, the total clock for what is then asked.
         clock: Time.
+        admit: What every authentication passes; an error leaves through it.
+        slots: Hosts at a time.
     """
 
-    def __init__(self, job: PreparedJob, clock: Clock) -> None:
+    def __init__(self, job: PreparedJob, clock: Clock, admit: Admit, slots: int) -> None:
         self._job = job
         self._clock = clock
+        self._admit = admit
+        self._slots = asyncio.Semaphore(slots)
         self._session_id = uuid.uuid4()
 
     async def find(self, target: Target, *, user: str = "") -> list[HostSession]:
@@ -130,16 +138,27 @@ class HostSessions:
         return self._job.requests(target, self._session_id, resource)
 
     async def _connected(self, target: Target, work: Callable[[Transport], Awaitable[_T]]) -> _T:
+        async with self._slots:
+            return await self._asked(target, work)
+
+    async def _asked(self, target: Target, work: Callable[[Transport], Awaitable[_T]]) -> _T:
         transport, clocks = self._job.connect(target), self._job.spec.clocks
-        clock = "connect"
         try:
-            with self._clock.timeout(clocks.connect):
-                await transport.open()
-            clock = "open"
-            with self._clock.timeout(clocks.open):
-                return await work(transport)
-        except TimeoutError:
-            raise timed_out(clock, clocks) from None
+            try:
+                with self._clock.timeout(clocks.connect):
+                    await transport.open()
+            except TimeoutError:
+                raise timed_out("connect", clocks) from None
+            async with self._admit(target):
+                try:
+                    with self._clock.timeout(clocks.total):
+                        return await work(transport)
+                except TimeoutError:
+                    raise TimedOutError(
+                        f"The host did not answer within {clocks.total:g} s (-Timeout).",
+                        clock="total",
+                        seconds=clocks.total,
+                    ) from None
         finally:
             transport.close()
 

@@ -67,6 +67,13 @@ class Channel:
             self.pending += len(text)
             self._wake()
 
+    def drop(self, room: int) -> None:
+        """Lose the oldest output, what was answered and not acknowledged first, until no more than `room` waits."""
+        if self.pending > room:
+            self._batch = ""
+        while self.pending > room:
+            self.pending -= len(self._waiting.popleft().text)
+
     def cut(self) -> None:
         """What comes from now on goes in another answer than what is queued."""
         if self._waiting and self._waiting[-1] is not _CUT:

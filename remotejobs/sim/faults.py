@@ -6,8 +6,8 @@ A script is any number of faults, with commas or blanks between them:
 
     NAME[:ARGUMENT][@OPERATION[#FIRST]][*COUNT]
 
-OPERATION is the last word of a WS-Man action: Create, Command, Receive, Send, Signal, Delete, Get, Enumerate,
-Disconnect, Reconnect, Connect or Identify. Without it a fault meets every request, before authentication.
+OPERATION is the last word of a WS-Man action: Create, Command, Receive, Send, Signal, Delete, Get, Enumerate, Pull,
+Release, Disconnect, Reconnect, Connect or Identify. Without it a fault meets every request, before authentication.
 `#FIRST` leaves earlier requests of that operation alone: `@Receive#3` begins with the third. `*COUNT` ends the fault
 after so many times; without it, it never ends. Several faults of one request happen in the order of the script, until
 one of them has answered; those behind it are not spent.

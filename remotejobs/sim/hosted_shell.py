@@ -77,11 +77,14 @@ class HostedShell:
         channel = self._channels.get(command_id)
         if channel is not None:
             channel.put(stream, data, end)
+            if self._drops:
+                channel.drop(self.host.settings.buffer_size)
 
     @property
-    def pending_bytes(self) -> int:
-        """What no Receive has taken yet; a script waits while it is much."""
-        return sum(channel.pending for channel in self._channels.values())
+    def full(self) -> bool:
+        """A script has to wait until a Receive takes what is there."""
+        pending = sum(channel.pending for channel in self._channels.values())
+        return pending > self.host.settings.buffer_size and not self._drops
 
     def cut(self, command_id: str | None) -> None:
         """End an answer here."""
@@ -111,6 +114,11 @@ class HostedShell:
             return "Connected"
         silent = self._clock() - self._seen > self.host.settings.silence_disconnects
         return "Disconnected" if self._disconnected or silent else "Connected"
+
+    @property
+    def _drops(self) -> bool:
+        """Nobody is there to read, and new output is worth more than old (MS-WSMV: BufferMode Drop)."""
+        return self._buffer_mode == "Drop" and self.state == "Disconnected"
 
     @property
     def expired(self) -> bool:

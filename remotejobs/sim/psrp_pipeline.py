@@ -31,7 +31,6 @@ from remotejobs.sim.records import (
 from remotejobs.sim.shells import HostInfo, ShellSink
 from remotejobs.sim.values import NOTHING, Int64, PSObject
 
-_ROOM = 4 * 1024 * 1024  # bytes that may wait for a Receive before a script is held up
 _INPUT_LIMIT = 64 * 1024 * 1024
 _BREATH = 64 * 1024  # bytes after which other hosts get a turn
 _END = object()
@@ -208,7 +207,7 @@ class Pipeline:
         if message_type == MessageType.PIPELINE_STATE:
             self._finish(clixml)
             return
-        while self._host.sink.pending_bytes > _ROOM:  # noqa: ASYNC110 - a sink has no events
+        while self._host.sink.full:  # noqa: ASYNC110 - a sink has no events
             await asyncio.sleep(0.02)
         if message_type in _RECORDS:
             self._host.host.counters.records += 1

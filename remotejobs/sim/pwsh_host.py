@@ -40,7 +40,6 @@ from remotejobs.sim.values import PSObject
 
 ARGUMENTS = ("-s", "-NoLogo", "-NoProfile")
 _LINE_LIMIT = 64 * 1024 * 1024
-_ROOM = 4 * 1024 * 1024  # bytes that may wait for a Receive before PowerShell's output is left in its pipe
 _FAR = 1 << 32
 _PACKET_SIZE = 256 * 1024
 _PATIENCE = 10.0  # seconds for an orderly end, then the process is killed
@@ -269,7 +268,7 @@ class PwshHost:
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
         while True:
-            while not self._closing and self._sink.pending_bytes > _ROOM:  # noqa: ASYNC110
+            while not self._closing and self._sink.full:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
             try:
                 line = await stream.readline()

@@ -46,9 +46,9 @@ class Standin:
         """Packets are never joined here."""
 
     @property
-    def pending_bytes(self) -> int:
+    def full(self) -> bool:
         """Nothing waits here: the pipe holds the writer up."""
-        return 0
+        return False
 
     def command_state(self, command_id: str, state: str, exit_code: int | None) -> None:  # noqa: ARG002
         """When a pipeline has ended, say what waited for that."""

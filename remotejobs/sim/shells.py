@@ -26,6 +26,11 @@ class HostSettings:
         max_shells: Shells at a time (MaxShellsPerUser).
         max_operations: Commands in all shells at a time (MaxConcurrentOperationsPerUser).
         quota_as_wmi_error: Quota faults are an MSFT_WmiError and no WSManFault, as some newer hosts answer.
+        buffer_size: About how many bytes of output wait for a Receive: then a script waits (BufferMode Block), or the
+            oldest are lost while its shell is Disconnected (Drop). Windows' own size is not published.
+        max_batch_items: Items in one answer to Enumerate or Pull, whatever the client asks for (MaxBatchItems).
+        max_enumerations: Enumerations that wait for a Pull, at a time.
+        enumeration_timeout: Seconds until the host forgets one (EnumerationTimeoutms).
         default_idle_timeout: Seconds until a shell that nobody asks for goes away.
         silence_disconnects: Seconds of silence after which a PowerShell shell is Disconnected (recorded: about 60).
         two_step_open: The pool's first messages come in two answers, as recorded; else in one.
@@ -44,6 +49,10 @@ class HostSettings:
     max_shells: int = 30
     max_operations: int = 1500
     quota_as_wmi_error: bool = False
+    buffer_size: int = 4 << 20
+    max_batch_items: int = 32_000
+    max_enumerations: int = 100
+    enumeration_timeout: float = 240.0
     default_idle_timeout: float = 7200.0
     silence_disconnects: float = 60.0
     two_step_open: bool = True
@@ -78,8 +87,8 @@ class ShellSink(Protocol):
     """Where a shell puts what it has to say; the WS-Man side implements it."""
 
     @property
-    def pending_bytes(self) -> int:
-        """About how much output no Receive has taken yet: a shell waits while it is much (BufferMode Block)."""
+    def full(self) -> bool:
+        """Much output waits for a Receive, and none of it may be lost (BufferMode Block): a script waits too."""
         ...
 
     def output(self, stream: str, data: bytes, command_id: str | None, end: bool = False) -> None:

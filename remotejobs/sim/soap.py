@@ -32,6 +32,7 @@ IDENTITIES: Final = (IDENTITY, "http://schemas.dmtf.org/wbem/wsman/identify/1/ws
 
 OPERATIONS: Final = (
     *("Create", "Command", "Receive", "Send", "Signal", "Delete", "Get", "Enumerate"),
+    *("Pull", "Release"),
     *("Disconnect", "Reconnect", "Connect", "Identify"),
 )
 """What a host can be asked for."""

@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape
 from lxml import etree
 
 from remotejobs.sim.channels import MAX_BATCH, Channel
+from remotejobs.sim.enumerations import Enumerations
 from remotejobs.sim.hosted_shell import HostedShell
 from remotejobs.sim.shells import HostInfo, ShellFactories, ShellFactory
 from remotejobs.sim.soap import (
@@ -72,11 +73,14 @@ class Wsman:
         self._factories = factories
         self._clock = clock
         self._shells: dict[str, HostedShell] = {}
+        self._enumerations = Enumerations(host.settings, clock)
         self._handlers: dict[str, Callable[[SoapRequest], str]] = {
             f"{TRANSFER}/Create": self._create,
             f"{TRANSFER}/Delete": self._delete,
             f"{TRANSFER}/Get": self._get,
             f"{ENUMERATION}/Enumerate": self._enumerate,
+            f"{ENUMERATION}/Pull": self._pull,
+            f"{ENUMERATION}/Release": self._release,
             f"{SHELL}/Command": self._command,
             f"{SHELL}/Send": self._send,
             f"{SHELL}/Signal": self._signal,
@@ -162,8 +166,6 @@ class Wsman:
 
     def _enumerate(self, request: SoapRequest) -> str:
         body = _body(request, f"{{{ENUMERATION}}}Enumerate")
-        if body.find(f"{{{WSMAN}}}OptimizeEnumeration") is None:
-            raise WsmanFault(2150858818)
         if request.resource_uri == SHELL:
             items = [shell.describe(with_usage=True) for shell in self._shells.values()]
         elif request.resource_uri == f"{SHELL}/Command":
@@ -176,11 +178,13 @@ class Wsman:
             items = self._shells[shell_id].describe_commands()
         else:
             raise WsmanFault(2150858811)
-        found = f"<w:Items>{''.join(items)}</w:Items>" if items else ""
-        return (
-            f"<n:EnumerateResponse><n:EnumerationContext></n:EnumerationContext>{found}<w:EndOfSequence/>"
-            "</n:EnumerateResponse>"
-        )
+        return self._enumerations.begin(body, items)
+
+    def _pull(self, request: SoapRequest) -> str:
+        return self._enumerations.pull(_body(request, f"{{{ENUMERATION}}}Pull"))
+
+    def _release(self, request: SoapRequest) -> str:
+        return self._enumerations.release(_body(request, f"{{{ENUMERATION}}}Release"))
 
     # Commands
 

@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 _ADDRESSING: Final = "http://schemas.xmlsoap.org/ws/2004/08/addressing"
 _FAULT: Final = "http://schemas.dmtf.org/wbem/wsman/1/wsman/fault"
 _ADDRESSING_FAULT: Final = f"{_ADDRESSING}/fault"
+_ENUMERATION_FAULT: Final = "http://schemas.xmlsoap.org/ws/2004/08/enumeration/fault"
 _DETAIL: Final = "http://schemas.dmtf.org/wbem/wsman/1/wsman/faultDetail/"
 _WMI: Final = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/MSFT_WmiError"
 
@@ -55,6 +56,12 @@ _KINDS: Final[dict[int, _Kind]] = {
     ),
     2150858768: _Kind("", "A header that must be understood is not understood. ", action=_ADDRESSING_FAULT),
     2150858769: _Kind("a:MessageInformationHeaderRequired", "A required header is missing. ", action=_ADDRESSING_FAULT),
+    2150858779: _Kind(
+        "n:InvalidEnumerationContext",
+        "The enumeration context is not valid: it is finished, forgotten or another one's. ",
+        receiver=True,
+        action=_ENUMERATION_FAULT,
+    ),
     2150858791: _Kind("w:SchemaValidationError", "The SOAP envelope or its body is not valid. "),
     2150858793: _Kind(
         "w:TimedOut",

@@ -28,7 +28,7 @@ _ERROR: Final = int(Stream.Error)
 # Columns of `progress`, as they are written.
 (_ID, _STATE, _PHASE, _BEGAN, _ENDED, _SEEN, _SEQ, _OBJECT, _ERRORS) = range(9)
 (_SHELL, _COMMAND, _LAST, _ORDER, _CHANGED, _OUTCOME, _FAILURE) = range(9, 16)
-_ROWS: Final = (32, 8, 1)
+_ROWS: Final = (32, 16, 8, 4, 2, 1)
 
 
 def _statements(head: str, columns: int) -> dict[int, str]:
@@ -174,11 +174,15 @@ class Book:
         """The ends of these children have been received."""
         tell(self._execute, job_id, children)
 
+    def told(self, job_id: int, count: int) -> None:
+        """The first `count` ends have been received."""
+        self._execute(TOLD, (count, job_id))
+
     def starting(self, job_id: int, child: int, epoch: int, now: float) -> None:
         """The host may have the command from now on."""
         run = self._run(job_id, epoch)
         row = self._child(run, child)
-        row[_PHASE] = int(Phase.STARTING)
+        row[_PHASE] = max(row[_PHASE], int(Phase.STARTING))
         self._touch(run, row, now)
 
     def started(self, job_id: int, child: int, epoch: int, now: float, shell_id: str, command_id: str) -> None:
@@ -187,6 +191,7 @@ class Book:
         row = self._child(run, child)
         self._move(run, row, JobState.Running)
         row[_SHELL], row[_COMMAND], row[_PHASE], row[_SEEN] = shell_id, command_id, int(Phase.STARTED), now
+        row[_OUTCOME] = None
         if row[_BEGAN] is None:
             row[_BEGAN] = now
         self._touch(run, row, now)
@@ -215,19 +220,19 @@ class Book:
             run.last = row[_LAST] = at - run.base
         self._touch(run, row, now)
 
-    def disconnected(self, job_id: int, child: int, epoch: int, now: float) -> None:
-        """The shell was left on its host."""
+    def disconnected(self, job_id: int, child: int, epoch: int, now: float, why: Outcome | None) -> None:
+        """The shell was left on its host; why stands where the outcome will."""
         run = self._run(job_id, epoch)
         row = self._child(run, child)
         self._move(run, row, JobState.Disconnected)
-        row[_SEEN] = now
+        row[_SEEN], row[_OUTCOME] = now, why and encode_outcome(why)
         self._touch(run, row, now)
 
     def finish(self, job_id: int, child: int, epoch: int, now: float, outcome: Outcome) -> None:
         """The end; the first one counts."""
         run = self._run(job_id, epoch)
         row = self._child(run, child)
-        if row[_OUTCOME] is not None:
+        if row[_ORDER] is not None:
             return
         text = encode_outcome(outcome)
         self._move(run, row, outcome.state)
@@ -325,6 +330,7 @@ class Book:
 
 
 ADVANCE: Final = "UPDATE job SET cursor = max(cursor, ?) WHERE id = ?"
+TOLD: Final = "UPDATE job SET told = max(told, ?) WHERE id = ?"
 
 
 def tell(execute: Any, job_id: int, children: Iterable[int]) -> None:

@@ -40,6 +40,7 @@ def decode_spec(text: str) -> JobSpec:
         "limits": _made(Limits, fields.pop("limits", {})),
     }
     script = ScriptCommand(command["text"], _values(command["arguments"]))
+    fields["session_names"] = tuple(fields.get("session_names", ()))
     return _made(JobSpec, {**fields, **parts, "command": script, "targets": targets})
 
 

@@ -39,6 +39,11 @@ def state_directory() -> Path:
     return folder.absolute()
 
 
+def log_path(home: Path, job_id: int) -> Path:
+    """Where the process that runs a job writes what goes wrong."""
+    return home / "logs" / f"job-{job_id}.log"
+
+
 def open_store(path: Path | None = None, clock: Clock | None = None) -> JobStore:
     """Open the store of this user's jobs, or the file `path`.
 

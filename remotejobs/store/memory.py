@@ -11,12 +11,14 @@ import itertools
 import os
 import uuid
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from remotejobs.errors import JobError, LeaseLostError
 from remotejobs.model import JobSpec, Outcome, Record, Stream
 from remotejobs.ports import LEASE_SECONDS, Arrival, ChildRow, Clock, Fresh, JobRow, Lease, Phase, Request
 from remotejobs.states import JobState, parent_state, transition
+from remotejobs.store.adopt import comes_twice, counts_of, there_already
 
 DEFAULT_UNREAD_BYTES = 256 * 1024 * 1024
 
@@ -64,6 +66,8 @@ class MemoryStore:
         unread_bytes: Bytes of records of one job that may lie unread before its writers wait.
     """
 
+    path = None
+
     def __init__(self, clock: Clock, *, unread_bytes: int = DEFAULT_UNREAD_BYTES) -> None:
         self.clock = clock
         self._ids = itertools.count(1)
@@ -91,6 +95,31 @@ class MemoryStore:
         )
         self._jobs[job_id] = _Job(row)
         return row
+
+    async def adopt(self, row: JobRow, unread: Sequence[int | None], pages: Iterable[Sequence[Arrival]]) -> JobRow:
+        """Store a job that another store had, without what was received of it."""
+        for other in self._jobs.values():
+            if other.row.instance_id == row.instance_id:
+                raise there_already(other.row.id, other.row.name)
+        job_id = next(self._ids)
+        children = [replace(child, id=next(self._ids)) for child in row.children]
+        name = row.spec.name or f"Job{job_id}"
+        job = _Job(replace(row, id=job_id, name=name, children=children, counts=counts_of(children), lease=None))
+        job.ends.extend(row.ends)
+        seen: set[tuple[int, int]] = set()
+        for page in pages:
+            for arrival in page:
+                _, index, record = arrival
+                if (index, record.object_id) in seen:
+                    raise comes_twice(arrival, children[index].target.name)
+                seen.add((index, record.object_id))
+                first = unread[index]
+                if first is not None and arrival.number >= first:
+                    job.last += 1
+                    job.arrivals.append(Arrival(job.last, index, record))
+                    job.bytes += len(record.raw)
+        self._jobs[job_id] = job
+        return job.row
 
     async def lease(self, job_id: int, owner: str) -> int:
         """Take the job over."""
@@ -197,6 +226,12 @@ class MemoryStore:
             _wake(job.writers)
         job.touch()
 
+    def note(self, job_id: int, text: str) -> None:
+        """Add a note."""
+        job = self._of(job_id)
+        job.row.notes = tuple(dict.fromkeys((*job.row.notes, text)))
+        job.touch()
+
     def remove(self, job_id: int) -> None:
         """Remove a job."""
         job = self._of(job_id)
@@ -244,13 +279,14 @@ class MemoryLedger:
 
     async def starting(self) -> None:
         """Note that the host may have the command from now on."""
-        self._row.phase = Phase.STARTING
+        row = self._row
+        row.phase = max(row.phase, Phase.STARTING)
 
     async def started(self, shell_id: str, command_id: str) -> None:
         """Note the host's own ids, and that the pipeline runs."""
         row = self._row
         row.shell_id, row.command_id = shell_id, command_id
-        row.phase = Phase.STARTED
+        row.phase, row.left = Phase.STARTED, None
         row.seen = self._store.clock.time()
         if row.began is None:
             row.began = row.seen
@@ -279,17 +315,19 @@ class MemoryLedger:
             job.touch()  # readers see that it is held
             await turn
 
-    async def disconnected(self) -> None:
+    async def disconnected(self, why: Outcome | None = None) -> None:
         """Note that the shell was left on its host."""
-        self._row.seen = self._store.clock.time()
+        row = self._row
         self._move(JobState.Disconnected)
+        row.left, row.seen = why, self._store.clock.time()
+        self._job.touch()
 
     async def finish(self, outcome: Outcome) -> None:
         """Note the end; the first one counts."""
         row = self._row
         if row.outcome is not None:
             return
-        row.outcome = outcome
+        row.outcome, row.left = outcome, None
         row.phase = Phase.ENDED
         row.ended = self._store.clock.time()
         self._job.ends.append(self._child)

@@ -1,24 +1,92 @@
 """What is kept, and for how long: removes jobs that ended long ago, or the oldest beyond a total size.
 
-Knows the store of the file. Must not know who asks. A job that has not ended, or whose lease somebody holds, stays.
+Knows the store of the file and its settings. Must not know who asks. A job that has not ended, or whose lease somebody
+holds, stays.
 """
 
 from __future__ import annotations
 
-from remotejobs.ports import LEASE_SECONDS, JobRow
+import logging
+import math
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from remotejobs.errors import ConfigurationError, JobError, RemoteJobsError
+from remotejobs.ports import LEASE_SECONDS, JobRow, JobStore
 from remotejobs.store.sqlite import SqliteStore
 
-_DAY = 86_400.0
+_log = logging.getLogger(__name__)
+DAYS: Final = "REMOTEJOBS_RETENTION_DAYS"
+SIZE: Final = "REMOTEJOBS_RETENTION_SIZE"
+OFF: Final = "off"
+DEFAULT_DAYS: Final = 90.0
+_DAY: Final = 86_400.0
+_PAUSE: Final = 3600.0  # seconds between two times that a store is tidied
+_UNITS: Final = {"": 0, "KB": 10, "MB": 20, "GB": 30, "TB": 40, "PB": 50}
+_NUMBER: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([KMGTP]B)?", re.ASCII | re.IGNORECASE)
 
 
-def prune(store: SqliteStore, *, days: float | None = None, size: int | None = None) -> list[int]:
-    """Remove jobs by age, then by size.
+class Retention(NamedTuple):
+    """How long jobs are kept: so many days after their end, and so many bytes of them; None is no limit."""
+
+    days: float | None = DEFAULT_DAYS
+    size: int | None = None
+
+
+def retention(environment: Mapping[str, str] | None = None) -> Retention:
+    """Read the settings.
+
+    Raises:
+        ConfigurationError: One of them means nothing.
+    """
+    environment = os.environ if environment is None else environment
+    days, size = (environment.get(name, "").strip() for name in (DAYS, SIZE))
+    return Retention(_days(days) if days else DEFAULT_DAYS, _size(size) if size else None)
+
+
+def tidy(store: JobStore, seconds: float | None = None) -> None:
+    """Remove what the settings no longer keep, once an hour at most. A failure is a line in the log.
+
+    Args:
+        store: A store in memory keeps everything.
+        seconds: That it may take; what is left is for the next one.
+    """
+    if not isinstance(store, SqliteStore):
+        return
+    try:
+        kept, now = retention(), store.clock.time()
+        stamp = store.path.with_name(store.path.name + "-tidied")
+        if not _due(stamp, now):
+            return
+        # before the work: of two that end at the same time one does it
+        stamp.touch(mode=0o600)
+        os.utime(stamp, (now, now))
+        until = math.inf if seconds is None else store.clock.monotonic() + seconds
+        removed = prune(store, days=kept.days, size=kept.size, go_on=lambda: store.clock.monotonic() < until)
+        if removed:
+            _log.info("removed by the retention settings: jobs %s", ", ".join(map(str, removed)))
+        if store.clock.monotonic() >= until:
+            stamp.unlink(missing_ok=True)
+    except (RemoteJobsError, OSError, sqlite3.Error) as error:
+        _log.warning("old jobs were not removed: %s", error)
+
+
+def prune(
+    store: SqliteStore, *, days: float | None = None, size: int | None = None, go_on: Callable[[], bool] = lambda: True
+) -> list[int]:
+    """Remove jobs by age, then by size. What ended less than a day ago stays: nobody may have seen it yet.
 
     Args:
         store: The store.
         days: Jobs that ended longer ago than this are removed; None removes none for their age.
         size: Bytes that the file may hold: the jobs that ended first are removed until it holds no more; None is no
             limit.
+        go_on: Asked between steps; after a no the rest is left to the next one.
 
     Returns:
         The ids of the jobs that were removed, in the order in which they were.
@@ -28,15 +96,52 @@ def prune(store: SqliteStore, *, days: float | None = None, size: int | None = N
     removed = []
     for row in ended:
         assert row.ended is not None
-        old = days is not None and row.ended < now - days * _DAY
-        if not old and (size is None or store.size() <= size):
+        age = now - row.ended
+        old = days is not None and age > days * _DAY
+        if age <= _DAY or not (old or (size is not None and store.size() > size)):
             break
-        store.remove(row.id)
-        removed.append(row.id)
+        if not go_on():
+            break
+        with suppress(JobError):  # somebody else was faster
+            store.remove(row.id, go_on=go_on)
+            removed.append(row.id)
     if not removed:
-        store.sweep()  # what a process left that ended while it removed
+        store.sweep(go_on)  # what a process left that ended while it removed
     return removed
+
+
+def _due(stamp: Path, now: float) -> bool:
+    try:
+        return not 0 <= now - stamp.stat().st_mtime < _PAUSE
+    except FileNotFoundError:
+        return True
 
 
 def _over(row: JobRow, now: float) -> bool:
     return row.ended is not None and (row.lease is None or row.lease.seen + LEASE_SECONDS <= now)
+
+
+def _days(text: str) -> float | None:
+    if text.lower() == OFF:
+        return None
+    try:
+        days = float(text)
+    except ValueError:
+        days = 0.0
+    if not 1 <= days < 1e6:
+        raise ConfigurationError(
+            f"{DAYS} is {text!r}. Give the days that a job is kept after its end, 1 or more, or {OFF!r} to keep all."
+        )
+    return days
+
+
+def _size(text: str) -> int | None:
+    if text.lower() == OFF:
+        return None
+    found = _NUMBER.fullmatch(text)
+    size = int(float(found[1]) * (1 << _UNITS[(found[2] or "").upper()])) if found else 0
+    if not size:
+        raise ConfigurationError(
+            f"{SIZE} is {text!r}. Give the bytes that the jobs may take, as 500MB or 2GB, or {OFF!r} for no limit."
+        )
+    return size

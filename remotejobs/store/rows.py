@@ -17,10 +17,10 @@ from remotejobs.store.encoding import decode_outcome, decode_spec
 from remotejobs.store.schema import SHIFT
 
 JOB_COLUMNS: Final = (
-    "id, version, marks, cursors, cursor, last_number, children, name, location, instance_id, began, ended, counts, "
-    "last_change, notes, requests, lease_owner, lease_epoch, lease_seen"
+    "id, version, marks, cursors, cursor, last_number, children, told, name, location, instance_id, began, ended, "
+    "counts, last_change, notes, requests, lease_owner, lease_epoch, lease_seen"
 )
-VERSION, MARKS, CURSORS, CURSOR, LAST_NUMBER, CHILDREN, _FIRST_FILLED = range(1, 8)
+VERSION, MARKS, CURSORS, CURSOR, LAST_NUMBER, CHILDREN, TOLD, _FIRST_FILLED = range(1, 9)
 _PHASES: Final = tuple(Phase)
 _LOW: Final = (1 << SHIFT) - 1
 _FILLED: Final = frozenset(
@@ -91,6 +91,7 @@ class Children(Sequence[ChildRow]):
         self._job = job
         self._rows: list[ChildRow] | None = None
         self._version = self._marks = -1
+        self._told = 0  # ends, in their order
         self.ends: list[int] = []
 
     def __len__(self) -> int:
@@ -136,6 +137,10 @@ class Children(Sequence[ChildRow]):
             for key, told, stop in found:
                 row = rows[key & _LOW]
                 row.told, row.stop_requested = row.told or bool(told), bool(stop)
+        if self._told < job.raw[TOLD]:
+            for child in self.ends[self._told : job.raw[TOLD]]:
+                rows[child].told = True
+            self._told = job.raw[TOLD]
         return rows
 
     def push(self, found: list[tuple[Any, ...]]) -> None:
@@ -145,11 +150,20 @@ class Children(Sequence[ChildRow]):
             self._apply(self._rows, found)
             self._version = changed
 
-    def told(self, children: Sequence[int]) -> None:
-        """The ends of these children were received in this process: shown at once, whenever it is committed."""
+    def told(self, children: Sequence[int]) -> int:
+        """The ends of these children were received in this process: shown at once, whenever it is committed.
+
+        Returns:
+            How many ends have been received from the first on, where these are the next; 0 where they are others.
+        """
         rows = self.rows()
         for child in children:
             rows[child].told = True
+        following = self._told + len(children)
+        if self.ends[self._told : following] != children:
+            return 0
+        self._told = following
+        return following
 
     def _apply(self, rows: list[ChildRow], found: list[tuple[Any, ...]]) -> None:
         ended: list[tuple[int, int]] = []
@@ -201,5 +215,6 @@ def _apply(child: ChildRow, row: tuple[Any, ...]) -> None:
     (_, state, phase, child.began, child.ended, child.seen, child.seq, child.object_id, child.error_count) = row[:9]
     child.state, child.phase = STATES[state], _PHASES[phase]
     child.shell_id, child.command_id = row[9], row[10]
-    if row[14] is not None and child.outcome is None:
-        child.outcome = decode_outcome(row[14], row[15])
+    if child.outcome is None:
+        told = None if row[14] is None else decode_outcome(row[14], row[15])
+        child.outcome, child.left = (None, told) if row[12] is None else (told, None)

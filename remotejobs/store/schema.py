@@ -89,6 +89,8 @@ MIGRATIONS: Final = (
     CREATE UNIQUE INDEX record_once ON record (child, object_id);
     CREATE TABLE trash (job INTEGER PRIMARY KEY);
     """,
+    # so many of its ends, in their order, have been received
+    "ALTER TABLE job ADD COLUMN told INTEGER NOT NULL DEFAULT 0",
 )
 
 
@@ -160,7 +162,9 @@ def _prepare(path: Path) -> None:
 def _open(connection: sqlite3.Connection, path: Path) -> None:
     version = _version(connection)
     if version == 0:
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # only heard before the first table
+        # only heard before the first table
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA page_size = 8192")  # a service as CLIXML is 2 KB: three a page, not one
     _write_ahead(connection, path)
     connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
     if version < len(MIGRATIONS):

@@ -8,15 +8,18 @@ read is left open: 20 readers do not keep the write-ahead log from being emptied
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from remotejobs.model import JobSpec, Outcome, Record, Stream
 from remotejobs.ports import Arrival, Clock, JobRow, Request
-from remotejobs.store.book import ADVANCE, Book, next_mark, no_job, tell
+from remotejobs.store.adopt import adopt
+from remotejobs.store.book import ADVANCE, TOLD, Book, next_mark, no_job, tell
+from remotejobs.store.home import log_path
 from remotejobs.store.rows import CURSOR, CURSORS, JOB_COLUMNS, LAST_NUMBER, VERSION, Children, StoredJob
 from remotejobs.store.schema import SHIFT, connect, store_error
 from remotejobs.store.sweep import sweep
@@ -63,6 +66,10 @@ class SqliteStore:
         row = self._row(job_id)
         row.spec = spec
         return row
+
+    async def adopt(self, row: JobRow, unread: Sequence[int | None], pages: Iterable[Sequence[Arrival]]) -> JobRow:
+        """Store a job that another store had."""
+        return self._row(await adopt(self.path, row, unread, pages))
 
     async def lease(self, job_id: int, owner: str) -> int:
         """Take the job over."""
@@ -130,12 +137,11 @@ class SqliteStore:
 
     def advance(self, job_id: int, number: int, children: Collection[int] | None = None) -> None:
         """Move the cursor. While this process writes it goes with the next commit, and the loop need not wait."""
-        row = self._row(job_id)
+        if job_id not in self._rows:
+            self._row(job_id)
         if children is None:
-            if number <= max(row.raw[CURSOR], self._ahead.get(job_id, 0)):
-                return
             if self._writer is not None and self._writer.busy:
-                self._ahead[job_id] = number
+                self._ahead[job_id] = max(number, self._ahead.get(job_id, 0))
                 self._writer.send(Book.advance, job_id, number)
                 return
             with self._transaction() as execute:
@@ -155,13 +161,16 @@ class SqliteStore:
         row, told = self._row(job_id), list(children)
         if not told:
             return
-        if isinstance(row.children, Children):
-            row.children.told(told)
+        assert isinstance(row.children, Children)
+        count = row.children.told(told)  # as when all is read: one number for all of them
         if self._writer is not None and self._writer.busy:
-            self._writer.send(Book.tell, job_id, told)
+            self._writer.send(*((Book.told, job_id, count) if count else (Book.tell, job_id, told)))
             return
         with self._transaction() as execute:
-            tell(execute, job_id, told)
+            if count:
+                execute(TOLD, (count, job_id))
+            else:
+                tell(execute, job_id, told)
 
     def unread(self, job_id: int, child: int | None = None) -> bool:
         """True while something lies unread, of one child or of any."""
@@ -202,20 +211,29 @@ class SqliteStore:
                 execute("UPDATE job SET version = version + 1 WHERE id = ?", (job_id,))
         self._wake()
 
-    def remove(self, job_id: int) -> None:
-        """Remove a job: gone at once, its rows in small steps after that."""
+    def note(self, job_id: int, text: str) -> None:
+        """Add a note."""
+        notes = list(dict.fromkeys((*self._row(job_id).notes, text)))
+        with self._transaction() as execute:
+            execute("UPDATE job SET notes = ?, version = version + 1 WHERE id = ?", (json.dumps(notes), job_id))
+        self._wake()
+
+    def remove(self, job_id: int, *, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Remove a job: gone at once, its rows in small steps after that, as long as `go_on` says so."""
         self._row(job_id)
         with self._transaction() as execute:
             execute("DELETE FROM job WHERE id = ?", (job_id,))
             execute("INSERT OR IGNORE INTO trash VALUES (?)", (job_id,))
         self._rows.pop(job_id, None)
+        with suppress(OSError):
+            log_path(self.path.parent, job_id).unlink()
         self._wake()
-        self.sweep()
+        self.sweep(go_on)
 
-    def sweep(self) -> None:
+    def sweep(self, go_on: Callable[[], bool] = lambda: True) -> None:
         """Delete what removed jobs left, and give the space back."""
         try:
-            sweep(self._connection)
+            sweep(self._connection, go_on)
         except sqlite3.Error as error:
             raise self._failed(error) from error
 
@@ -226,8 +244,8 @@ class SqliteStore:
     async def wait_change(self, job_id: int, version: int) -> None:
         """Return when the job's version is no longer `version`: own commits wake, others are asked for now and then."""
         pause = _FIRST_POLL
-        self._row(job_id)
-        while (row := self._found(job_id)) is not None and row.raw[VERSION] == version:
+        row: StoredJob | None = self._row(job_id)
+        while row is not None and row.raw[VERSION] == version:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
             try:
@@ -239,6 +257,7 @@ class SqliteStore:
             finally:
                 if waiter in self._waiting:
                     self._waiting.remove(waiter)
+            row = self._found(job_id)
 
     def close(self) -> None:
         """Commit what is queued, end the thread, close the file."""
@@ -383,9 +402,9 @@ class SqliteLedger:
         if records:
             await self._write(Book.append, records)
 
-    async def disconnected(self) -> None:
+    async def disconnected(self, why: Outcome | None = None) -> None:
         """Commit that the shell was left on its host."""
-        await self._write(Book.disconnected)
+        await self._write(Book.disconnected, why)
 
     async def finish(self, outcome: Outcome) -> None:
         """Commit the end; the first one counts."""

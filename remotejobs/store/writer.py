@@ -1,7 +1,8 @@
 """One thread that commits what a process writes: all that waits in one transaction, while the next batch gathers.
 
-Knows the book, SQLite and futures of event loops. Must not know what the operations mean. There is no timer: an
-operation that comes alone is committed alone, at once. Who writes waits for the commit: that alone bounds the queue.
+Knows the book, SQLite and futures of event loops. Must not know what the operations mean. An
+operation that comes alone is committed alone, at once; where they come in crowds the thread gives the next crowd a
+moment to come together. Who writes waits for the commit: that alone bounds the queue.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +24,8 @@ from remotejobs.store.schema import store_error
 
 # So many operations are committed together at most: another process that writes waits no longer than for these.
 _BATCH = 1024
-
+# Seconds. A commit costs the same for one operation as for twenty; a host's round trip takes far longer than this.
+_GATHERING = 0.003
 
 News = dict[int, list[tuple[Any, ...]]]
 
@@ -79,7 +82,10 @@ class Writer:
     def _work(self) -> None:
         connection: sqlite3.Connection | None = None
         book = room = None
+        batch: list[_Operation] = []
         while (operation := self._queue.get()) is not None:
+            if len(batch) > 1:
+                time.sleep(_GATHERING)
             batch, last = [operation], False
             with contextlib.suppress(queue.Empty):
                 while len(batch) < _BATCH and not last:

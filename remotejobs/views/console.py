@@ -6,7 +6,7 @@ its host, so that one host's lines can be found again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from remotejobs.errors import ProtocolError
@@ -160,6 +160,11 @@ class StreamView:
     def flush(self) -> None:
         """Write what is held back."""
         self.out.flush()
+
+    def written(self, then: Callable[[], None]) -> None:
+        """Write what is held back, and call `then`."""
+        self.flush()
+        then()
 
     def close(self) -> None:
         """Write what is left."""

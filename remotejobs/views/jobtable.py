@@ -251,7 +251,8 @@ def _children(job: Job) -> Sequence[Job]:
 
 
 def _outcome(job: Job) -> Outcome | None:
-    outcome: Outcome | None = getattr(job, "outcome", None)
+    """How a child ended, or why it is Disconnected."""
+    outcome: Outcome | None = getattr(job, "outcome", None) or getattr(job, "left", None)
     return outcome
 
 

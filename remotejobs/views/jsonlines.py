@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -76,6 +76,11 @@ class JsonView:
     def flush(self) -> None:
         """Hand on what was written."""
         self._out.flush()
+
+    def written(self, then: Callable[[], None]) -> None:
+        """Hand on what was written, and call `then`."""
+        self.flush()
+        then()
 
     def close(self) -> None:
         """Close the array."""

@@ -6,7 +6,7 @@ so it comes at the end; after MOST_ROWS rows it is written and a new one begun, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TextIO
 
 from remotejobs.jobs.received import ReceivedRecord
@@ -66,6 +66,7 @@ class TableView(StreamView):
         self._tables: dict[tuple[str, ...], _Table] = {}
         self._count = 0
         self._written = False
+        self._then: list[Callable[[], None]] = []
 
     def output(self, item: ReceivedRecord, value: Any) -> None:
         """Keep one object until the table is laid out."""
@@ -79,6 +80,12 @@ class TableView(StreamView):
             self._count += 1
             if self._count >= MOST_ROWS:
                 self._write()
+
+    def written(self, then: Callable[[], None]) -> None:
+        """Call `then` when the rows so far are on the screen."""
+        self._then.append(then)
+        if not self._count:
+            self._write()
 
     def close(self) -> None:
         """Write the tables."""
@@ -94,6 +101,8 @@ class TableView(StreamView):
         self._tables.clear()
         self._count = 0
         self.out.flush()
+        while self._then:
+            self._then.pop(0)()
 
 
 class ListView(StreamView):

@@ -5,7 +5,7 @@ Knows the names of the formats. Must not know how any of them looks: each is imp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from remotejobs.errors import UsageError
@@ -35,6 +35,10 @@ class View(Protocol):
 
     def flush(self) -> None:
         """Write what is held back to be laid out together: nothing more is at hand for now."""
+        ...
+
+    def written(self, then: Callable[[], None]) -> None:
+        """Call `then` once all that was taken so far is written out: now, or when what is held back is."""
         ...
 
     def close(self) -> None:

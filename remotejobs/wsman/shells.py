@@ -82,7 +82,7 @@ class PowerShellShell:
         """Create the shell; `payload` is the first PSRP bytes (creationXml)."""
         idle = f"<rsp:IdleTimeOut>PT{idle_timeout:.3f}S</rsp:IdleTimeOut>" if idle_timeout is not None else ""
         idle += _buffering(buffer_mode)
-        title = f" Name={quoteattr(name)}" if name else ""
+        title = f" Name={quoteattr(_one_line(name))}" if name else ""
         options = [option("protocolversion", protocol, must_comply=True)]
         if no_profile:
             options.append(option("WINRS_NOPROFILE", "TRUE"))
@@ -152,6 +152,11 @@ class PowerShellShell:
     def delete(self) -> Request:
         """Close the shell."""
         return self._requests.request(f"{TRANSFER}/Delete", selectors=self._selectors)
+
+
+def _one_line(name: str) -> str:
+    """A name without what XML cannot carry."""
+    return "".join([c if c.isprintable() else " " for c in name])
 
 
 def _buffering(mode: str) -> str:

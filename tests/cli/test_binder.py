@@ -152,7 +152,7 @@ def test_tables_are_sound(command: Command) -> None:
 
 
 def test_verbs_are_found_by_every_name_and_beginning() -> None:
-    for word in ("invoke", "INVOKE", "Invoke-Command", "icm", "inv", "i"):
+    for word in ("invoke", "INVOKE", "Invoke-Command", "icm", "inv", "in"):
         assert find_command(word) is INVOKE
     with pytest.raises(UsageError, match=r"'h' may be hosts or help"):
         find_command("h")

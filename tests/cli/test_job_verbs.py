@@ -81,7 +81,7 @@ class Fake:
         return found if wanted.get("include_child_job") else every
 
     async def receive_job(
-        self, jobs: list[RemoteJob | ChildJob], *, idle: Callable[[], None], **options: Any
+        self, jobs: list[RemoteJob | ChildJob], *, idle: Callable[[], None], written: object, **options: Any
     ) -> AsyncIterator[ReceivedRecord | ChildEnd | JobStateEvent]:
         self.calls.append(("receive", [job.id for job in jobs], options))
         for job in jobs:
@@ -365,9 +365,35 @@ def test_without_a_user_it_says_what_to_give(fake: Fake, capsys: Capture) -> Non
     assert (code, err) == (1, "remotejob connect: needs a credential [CredentialMissing]\n")
 
 
+def test_connect_says_once_what_several_hosts_said(fake: Fake, capsys: Capture) -> None:
+    said = [("web01", "No.", "Id"), ("web02", "No.", "Id"), ("web03", "Other.", "")]
+    failed = [{"target": name, "message": words, "error_id": error_id} for name, words, error_id in said]
+    fake.refuse[1] = JobError("", error_id="PSSessionConnectFailed", failed=failed, waiting=["web04"])
+    code, out, err = run(capsys, "connect", "1", "-Timeout", "5")
+    assert (code, "WinRM" in out) == (3, True)
+    assert err.splitlines()[:3] == [
+        "remotejob connect: [web[01-02]] No. [Id]",
+        "remotejob connect: [web03] Other.",
+        "remotejob connect: [web04] has not been connected yet: remotejob get 1 -IncludeChildJob",
+    ]
+    assert fake.calls[-1][2]["timeout"] == 5
+    fake.refuse[1] = JobError("", error_id="PSSessionConnectFailed", failed=[], waiting=["web04"])
+    assert run(capsys, "connect", "1", "-Timeout", "-1")[0] == 6
+    assert fake.calls[-1][2]["timeout"] is None
+
+
+def test_connect_names_the_hosts_that_wait_for_a_slot(fake: Fake, capsys: Capture) -> None:
+    lease = fake.store.job(1).lease
+    assert lease
+    asyncio.run(fake.store.ledger(1, 1, lease.epoch).disconnected())
+    code, _, err = run(capsys, "connect", "1")
+    assert (code, err.splitlines()[0]) == (0, "Job 1: web02 is connected when others have ended (-ThrottleLimit).")
+
+
 def test_disconnect_and_connect_print_the_job(fake: Fake, capsys: Capture) -> None:
     assert "WinRM" in run(capsys, "disconnect", "1")[1]
-    assert "WinRM" in run(capsys, "connect", "1")[1]
+    code, out, err = run(capsys, "connect", "1")
+    assert (code, "WinRM" in out, err) == (0, True, "Job 1 is already run by test.\n")
     assert [call[:2] for call in fake.calls if call[0] != "get"] == [("disconnect", 1), ("connect", 1)]
 
 

@@ -32,15 +32,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     process.stderr.close()
 
 
-def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "REMOTEJOBS_HOME": str(folder / "home"), "REMOTEJOBS_PASSWORD": "sim", "NO_COLOR": "1"}
+def environment(folder: Path, password: str = "sim") -> dict[str, str]:
+    return {**os.environ, "REMOTEJOBS_HOME": str(folder / "home"), "REMOTEJOBS_PASSWORD": password, "NO_COLOR": "1"}
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *words: str, password: str = "sim") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*_PROGRAM, *words],
         cwd=folder,
-        env=environment(folder),
+        env=environment(folder, password),
         capture_output=True,
         text=True,
         check=False,
@@ -107,3 +107,25 @@ def test_an_interrupted_receive_leaves_the_job_running(folder: Path) -> None:
     assert (stopped.returncode, json.loads(stopped.stdout)["state"]) == (0, "Stopped"), stopped.stderr
     assert run(folder, "receive", str(job)).returncode == 2
     assert run(folder, "remove", str(job), "-Force").returncode == 0
+
+
+def test_connect_waits_for_the_hosts_and_says_who_refused(folder: Path) -> None:
+    job = start(folder, "'begun'; Start-Sleep 60", "@servers.txt,!web03")
+    assert run(folder, "wait", str(job), "-Timeout", "0").returncode == 6
+    assert run(folder, "disconnect", str(job)).returncode == 0
+    refused = run(folder, "connect", str(job), "-Credential", "sim", password="wrong")
+    assert (refused.returncode, " Disconnected " in refused.stdout) == (3, True)
+    [line] = refused.stderr.splitlines()
+    assert line.startswith("remotejob connect: [web[01-02]] The host refused the user name or password (HTTP 401).")
+    listed = run(folder, "get", str(job), "-IncludeChildJob", "-OutputFormat", "Jsonl")
+    for child in json.loads(listed.stdout)["children"]:
+        assert (child["state"], child["reason"]) == ("Disconnected", "Disconnected")
+        assert child["message"] in line
+    connected = run(folder, "connect", str(job), "-Credential", "sim", "-OutputFormat", "Jsonl")
+    assert (connected.returncode, connected.stderr) == (0, "")
+    assert {child["state"] for child in json.loads(connected.stdout)["children"]} == {"Running"}
+    again = run(folder, "connect", str(job))
+    assert (again.returncode, again.stderr.startswith(f"Job {job} is already run by process ")) == (0, True)
+    logs = folder / "home" / "logs"
+    assert run(folder, "remove", str(job), "-Force").returncode == 0
+    assert not (logs / f"job-{job}.log").exists()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterator
-from pathlib import Path
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any
 
 import pytest
@@ -15,22 +14,9 @@ from remotejobs.model import JobSpec, Outcome, Record, ScriptCommand, Stream, Ta
 from remotejobs.ports import LEASE_SECONDS, JobRow, JobStore, Phase, Request
 from remotejobs.states import EndReason, JobState, parent_state
 from remotejobs.store.memory import MemoryStore
-from remotejobs.store.sqlite import SqliteStore
 
 SPEC = JobSpec(ScriptCommand("1"), (Target("a"), Target("b"), Target("a")))
 DONE = Outcome(EndReason.Completed)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, clock: ManualClock, tmp_path: Path) -> Iterator[JobStore]:
-    made: JobStore = MemoryStore(clock) if request.param == "memory" else SqliteStore(tmp_path / "jobs.db", clock)
-    yield made
-    made.close()
 
 
 def record(seq: int, raw: bytes = b"<S>x</S>", stream: Stream = Stream.Output, object_id: int = 0) -> Record:
@@ -159,10 +145,17 @@ def test_a_shell_left_on_its_host_is_no_end(store: JobStore) -> None:
         ledger = store.ledger(row.id, 0, epoch)
         await start(store, row, 0, epoch)
         began = store.job(row.id).children[0].began
-        await ledger.disconnected()
+        why = Outcome(EndReason.Disconnected, "It said no.", "No", details={"phase": "STARTED"})
+        await ledger.disconnected(why)
         now = store.job(row.id)
         assert (now.children[0].state, now.children[0].phase) == (JobState.Disconnected, Phase.STARTED)
         assert (now.children[0].outcome, now.ended, list(now.ends)) == (None, None, [])
+        assert now.children[0].left == why
+        await ledger.disconnected()
+        assert store.job(row.id).children[0].left is None
+        await ledger.disconnected(why)
+        await ledger.starting()
+        assert (store.job(row.id).children[0].phase, store.job(row.id).children[0].left) == (Phase.STARTED, why)
         for other in (1, 2):
             await store.ledger(row.id, other, epoch).finish(DONE)
         now = store.job(row.id)
@@ -171,6 +164,7 @@ def test_a_shell_left_on_its_host_is_no_end(store: JobStore) -> None:
         await ledger.started("OTHER", "COMMAND")
         child = store.job(row.id).children[0]
         assert (child.state, child.shell_id, child.began) == (JobState.Running, "OTHER", began)
+        assert child.left is None
         await ledger.finish(DONE)
         assert store.job(row.id).ended is not None
 
@@ -371,6 +365,17 @@ def test_everything_that_happens_changes_the_version(store: JobStore, clock: Man
     run(store, body)
 
 
+def test_a_note_is_added_once(store: JobStore) -> None:
+    async def body(row: JobRow, epoch: int) -> None:
+        for text in ("x", "y", "x"):
+            store.note(row.id, text)
+        assert store.job(row.id).notes == ("a note", "x", "y")
+        with pytest.raises(JobError):
+            store.note(99, "x")
+
+    run(store, body)
+
+
 def test_a_removed_job_is_gone_and_what_wrote_to_it_loses_its_lease(store: JobStore) -> None:
     async def body(row: JobRow, epoch: int) -> None:
         other = await store.submit(SPEC)
@@ -415,7 +420,7 @@ def test_many_children_write_at_once(store: JobStore) -> None:
     run(store, body, spec)
 
 
-# What only a store in memory does: consumed records are dropped, and a writer waits while too much lies unread.
+# A job that another store had.
 
 
 def test_a_writer_waits_while_too_much_lies_unread(clock: ManualClock) -> None:

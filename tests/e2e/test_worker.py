@@ -25,6 +25,7 @@ from remotejobs.sim.host import SimulatedHost
 from remotejobs.sim.interpreter import Streams
 from remotejobs.sim.shells import HostSettings
 from remotejobs.states import EndReason, JobState
+from remotejobs.store.home import log_path
 from remotejobs.wsman.clixml.read import deserialize
 from tests.e2e.hosts import Writes, started, targets
 
@@ -319,6 +320,11 @@ def test_a_worker_that_lacks_a_credential_says_so(tmp_path: Path) -> None:
             with pytest.raises(JobError, match=r"\[a\] needs a credential"):
                 await compose.start_worker(job_id, {}, home=here.home, store=here.store)
             assert reasons(await here.left(job_id)) == [EndReason.NotStarted]
+            assert list((here.home / "logs").iterdir()) == []
+            log = log_path(here.home, job_id)
+            log.write_text("something went wrong")
+            here.store.remove(job_id)
+            assert not log.exists()
 
     asyncio.run(main())
 
@@ -406,7 +412,7 @@ def test_in_disconnected_session_returns_once_the_script_runs(tmp_path: Path) ->
 
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="needs bash's ulimit")
-def test_a_disk_that_fills_stops_a_job_in_order_and_says_so_once(tmp_path: Path) -> None:
+def test_a_disk_that_fills_leaves_scripts_on_their_hosts_and_is_told_once(tmp_path: Path) -> None:
     async def write(streams: Streams) -> None:
         while True:
             await streams.output("x" * 5000)
@@ -415,14 +421,13 @@ def test_a_disk_that_fills_stops_a_job_in_order_and_says_so_once(tmp_path: Path)
         async with scene(tmp_path, "web01", write=write) as here:
             code, _, err = await invoke(here, here.home, before=["bash", "-c", 'ulimit -f 400; exec "$@"', "bash"])
             assert code == 1
-            assert "1 unknown (127.0.0.1): 1 host" in err
+            assert "1 disconnected (127.0.0.1): 1 host" in err
             assert err.splitlines()[-1].startswith("remotejob invoke: The job store ")
+            assert err.splitlines()[-1].endswith(" Then: remotejob connect 1")
             assert "Traceback" not in err
             said = here.said(1)["127.0.0.1"]
             assert said
             assert set(said) == {"x" * 5000}
-            async with asyncio.timeout(20):
-                while next(iter(here.hosts.values())).counters.shells:
-                    await asyncio.sleep(0.05)
+            assert here.hosts["web01"].counters.shells == 1
 
     asyncio.run(main())

@@ -8,6 +8,7 @@ from typing import Any
 
 from remotejobs.clock import ManualClock
 from remotejobs.jobs.child import ChildEnd
+from remotejobs.jobs.connecting import begun
 from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.manager import JobManager
 from remotejobs.jobs.received import ReceivedRecord
@@ -31,12 +32,15 @@ class Scene:
         self._epochs: dict[int, int] = {}
         self._seq = 0
 
-    async def job(self, *names: str, name: str = "", script: str = "1", idle: float | None = None) -> RemoteJob:
+    async def job(
+        self, *names: str, name: str = "", script: str = "1", idle: float | None = None, throttle_limit: int = 32
+    ) -> RemoteJob:
         """Submit a job and take its lease."""
         spec = JobSpec(
             ScriptCommand(script),
             tuple(Target(each) for each in names or ("web01",)),
             name=name,
+            throttle_limit=throttle_limit,
             session_option=SessionOption(idle_timeout=idle),
         )
         row = await self.store.submit(spec)
@@ -66,19 +70,27 @@ class Scene:
         """A child ends."""
         await self.store.ledger(job.id, index, self._epochs[job.id]).finish(Outcome(reason, words))
 
-    async def leave(self, job: RemoteJob, index: int) -> None:
-        """A child's shell is left on its host."""
-        await self.store.ledger(job.id, index, self._epochs[job.id]).disconnected()
+    async def leave(self, job: RemoteJob, index: int, words: str = "Left.") -> None:
+        """A child's shell is left on its host, or not found again there."""
+        why = Outcome(EndReason.Disconnected, words, "WhyNot")
+        await self.store.ledger(job.id, index, self._epochs[job.id]).disconnected(why)
+
+    async def found(self, job: RemoteJob, index: int) -> None:
+        """A child's shell is connected again."""
+        await self.store.ledger(job.id, index, self._epochs[job.id]).started("SHELL", "COMMAND")
 
     async def done(self, job: RemoteJob) -> None:
         """Nobody runs it any more, in order."""
         await self.store.release(job.id, self._epochs[job.id])
 
     async def take_over(self, job_id: int, mode: str, credentials: Mapping[str, Any]) -> None:
-        """What a worker that takes over in `stop` mode does, at once."""
+        """What a worker that takes over does at once: all of it in `stop` mode."""
         self.taken.append((job_id, mode, sorted(credentials)))
         self._epochs[job_id] = epoch = await self.store.lease(job_id, "another worker")
         job = self.seen(job_id)
+        if mode == "connect":
+            for index in begun(job.row):
+                await self.store.ledger(job_id, index, epoch).disconnected()
         if mode == "stop":
             for index, child in enumerate(job.row.children):
                 if child.outcome is None and self.answers:
@@ -102,6 +114,7 @@ class Runs:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Request, int | None]] = []
+        self.error: Exception | None = None
 
     def request(self, request: Request, child: int | None = None) -> None:
         self.asked.append((request, child))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from remotejobs.errors import ConfigurationError, JobError
+from remotejobs.errors import ConfigurationError, JobError, StoreError
 from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.ports import LEASE_SECONDS, Request
@@ -237,19 +238,129 @@ def test_hosts_that_do_not_answer_are_named() -> None:
 def test_connect_takes_over_what_nobody_runs() -> None:
     async def body() -> None:
         scene = Scene()
-        job = await scene.job()
-        await job.connect()  # somebody runs it: nothing to do
-        await scene.write(job, 0)
-        await scene.leave(job, 0)
-        await scene.done(job)
-        await job.connect(GIVEN)
+        job = await left(scene)
+        assert (job.child_jobs[0].job_state_info, job.owner) == ((JobState.Disconnected, "Left."), "")
+        connecting = asyncio.create_task(job.connect(GIVEN))
+        await turns()
         assert scene.taken == [(1, "connect", [""])]
-        await job.connect(GIVEN)
+        assert job.child_jobs[0].job_state_info == (JobState.Disconnected, "")
+        await scene.found(job, 0)
+        await connecting
+        assert job.owner == "another worker"
+        await job.connect(GIVEN)  # somebody runs it: nothing to do
         assert len(scene.taken) == 1
         await scene.end(job, 0)
         with pytest.raises(JobError, match="nothing to connect to") as caught:
             await job.connect(GIVEN)
         assert caught.value.error_id == "PSJobConnectFailed"
+
+    run(body())
+
+
+async def left(scene: Scene, *names: str, throttle_limit: int = 32) -> RemoteJob:
+    """A job that nobody runs, its scripts left on their hosts."""
+    job = await scene.job(*names, throttle_limit=throttle_limit)
+    for index in range(len(job.child_jobs)):
+        await scene.write(job, index)
+        await scene.leave(job, index)
+    await scene.done(job)
+    return job
+
+
+async def refused(job: RemoteJob, **options: Any) -> dict[str, Any]:
+    """What the error of a connect has to say."""
+    with pytest.raises(JobError) as caught:
+        await job.connect(GIVEN, **options)
+    assert caught.value.error_id == "PSSessionConnectFailed"
+    return caught.value.details
+
+
+def test_connect_says_which_hosts_it_did_not_get_hold_of_and_why() -> None:
+    async def body() -> None:
+        scene = Scene()
+        job = await left(scene, "web01", "web02", "web03")
+        connecting = asyncio.create_task(refused(job))
+        await turns()
+        await scene.leave(job, 0, "It said no.")
+        await scene.end(job, 1, EndReason.Unknown, "It is gone.")
+        await turns()
+        assert not connecting.done()
+        await scene.found(job, 2)
+        details = await connecting
+        assert details["failed"] == [
+            {"target": "web01", "message": "It said no.", "error_id": "WhyNot"},
+            {"target": "web02", "message": "It is gone.", "error_id": ""},
+        ]
+        assert details["waiting"] == []
+        assert job.child_jobs[0].reason == "It said no."
+
+    run(body())
+
+
+def test_connect_lets_one_that_fails_come_to_its_end_and_takes_over_then() -> None:
+    async def body() -> None:
+        scene = Scene()
+        job = await left(scene)
+        first = asyncio.create_task(refused(job))
+        await turns()
+        await scene.leave(job, 0, "It said no.")
+        await turns()
+        assert not first.done()
+        await scene.done(job)
+        assert (await first)["failed"][0]["message"] == "It said no."
+        await scene.take_over(1, "connect", GIVEN)
+        connecting = asyncio.create_task(job.connect(GIVEN))
+        await turns()
+        await scene.leave(job, 0, "It said no.")
+        await turns()
+        assert len(scene.taken) == 2
+        await scene.done(job)
+        await turns()
+        assert len(scene.taken) == 3
+        assert not connecting.done()
+        await scene.found(job, 0)
+        await connecting
+
+    run(body())
+
+
+def test_connect_waits_no_longer_than_it_is_told() -> None:
+    async def body() -> None:
+        scene = Scene()
+        job = await left(scene, "web01", "web02")
+        connecting = asyncio.create_task(refused(job, timeout=5))
+        await turns()
+        await scene.found(job, 0)
+        await turns()
+        assert not connecting.done()
+        scene.clock.advance(5)
+        assert (await connecting)["waiting"] == ["web02"]
+
+    run(body())
+
+
+def test_connect_hears_that_the_process_which_connects_is_gone() -> None:
+    async def body() -> None:
+        scene = Scene()
+        job = await left(scene)
+        connecting = asyncio.create_task(refused(job, timeout=None))
+        await turns()
+        scene.clock.advance(LEASE_SECONDS)
+        details = await connecting
+        assert (details["failed"], details["waiting"]) == ([], ["web01"])
+
+    run(body())
+
+
+def test_connect_does_not_wait_for_hosts_that_wait_for_a_slot() -> None:
+    async def body() -> None:
+        scene = Scene()
+        job = await left(scene, "web01", "web02", throttle_limit=1)
+        connecting = asyncio.create_task(job.connect(GIVEN))
+        await turns()
+        await scene.found(job, 0)
+        await connecting
+        assert [child.state for child in job.child_jobs] == [JobState.Running, JobState.Disconnected]
 
     run(body())
 
@@ -287,6 +398,25 @@ def test_what_this_process_runs_is_asked_directly_and_never_presumed() -> None:
         await turns()
         assert running.asked == [(Request.STOP, None), (Request.STOP, 1)]
         stopping.cancel()
+
+    run(body())
+
+
+def test_a_store_that_fails_what_this_process_runs_ends_the_reading() -> None:
+    async def body() -> None:
+        scene, running = Scene(), Runs()
+        seen = await scene.job("web01")
+        await scene.write(seen, 0, "a")
+        job = RemoteJob(scene.store, 1, running)
+        events = job.events()
+        assert texts([await anext(events)]) == ["web01:a"]
+        reading, waiting = asyncio.ensure_future(anext(events)), asyncio.create_task(job.wait())
+        await turns()
+        running.error = StoreError("The disk is full.")
+        scene.clock.advance(2.5)
+        for each in (reading, waiting):
+            with pytest.raises(StoreError, match="full"):
+                await each
 
     run(body())
 

@@ -440,9 +440,12 @@ def test_single_targets_are_neither_connected_nor_disconnected() -> None:
         await scene.write(job, 0)
         await scene.leave(job, 0)
         await scene.done(job)
-        assert [each.id for each in await scene.manager.connect("Job1", GIVEN)] == [1]
+        connecting = asyncio.create_task(scene.manager.connect("Job1", GIVEN))
+        await turns()
         assert scene.taken == [(1, "connect", [""])]
         assert scene.manager.get(1)[0].state is JobState.Disconnected
+        await scene.found(job, 0)
+        assert [each.id for each in await connecting] == [1]
 
     run(body())
 

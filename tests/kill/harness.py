@@ -60,6 +60,10 @@ class Fleet:
 
     def scripts(self) -> dict[str, dict[str, int]]:
         """How often each host has run each script, by its own count."""
+        return {name: counts["scripts"] for name, counts in self.counters().items()}
+
+    def counters(self) -> dict[str, dict[str, Any]]:
+        """What each host has done, by its own count."""
         found = {}
         logon = b64encode(b"sim:sim").decode()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -68,18 +72,19 @@ class Fleet:
                 f"http://127.0.0.1:{port}/counters", headers={"Authorization": f"Basic {logon}"}
             )
             with opener.open(request, timeout=10) as answer:
-                found[name] = json.load(answer)["scripts"]
+                found[name] = json.load(answer)
         return found
 
 
 @contextmanager
-def fleet(folder: Path) -> Iterator[Fleet]:
-    """Start simulated hosts; a client that is silent for a second has left its shells."""
+def fleet(folder: Path, names: str = f"k[01-{HOSTS}]", faults: tuple[str, ...] = ("*=silence:1",)) -> Iterator[Fleet]:
+    """Start simulated hosts; unless said otherwise, a client that is silent for a second has left its shells."""
     servers = folder / "servers.txt"
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", "remotejobs", "simulate", f"k[01-{HOSTS}]", "-Http"),
-            *("-ServerList", str(servers), "-CAFile", str(folder / "sim-ca.pem"), "-Fault", "*=silence:1"),
+            *(sys.executable, "-m", "remotejobs", "simulate", names, "-Http", "-PowerShell", "builtin"),
+            *("-ServerList", str(servers), "-CAFile", str(folder / "sim-ca.pem")),
+            *(("-Fault", ",".join(faults)) if faults else ()),
         ],
         stderr=subprocess.PIPE,
         text=True,

@@ -27,7 +27,7 @@ class ListLedger:
         self.calls.append("append")
         self.records += records
 
-    async def disconnected(self) -> None:
+    async def disconnected(self, why: Outcome | None = None) -> None:
         self.calls.append("disconnected")
 
     async def finish(self, outcome: Outcome) -> None:

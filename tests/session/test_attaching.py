@@ -43,7 +43,7 @@ def test_a_shell_still_connected_is_disconnected_and_taken_back() -> None:
     assert run.kinds == ["Get", "Disconnect", "Reconnect", "Reconnect", "Receive+", "Delete"]
     assert (attempt.outcome.reason, attempt.phase) == (EndReason.Completed, Phase.STARTED)
     assert run.texts == ["hello"]
-    assert run.ledger.calls == ["started", "started", "append"]  # the first is the fence
+    assert run.ledger.calls == ["starting", "started", "append"]  # the first is the fence
     assert run.control.entered == [Phase.AUTHENTICATE, Phase.OPEN]
     for body in run.host.bodies:
         assert SHELL_ID in body

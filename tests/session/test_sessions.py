@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import pytest
 
 from remotejobs.clock import ManualClock
-from remotejobs.errors import LimitError, TimedOutError, UnreachableError
+from remotejobs.errors import LimitError, RemoteJobsError, TimedOutError, UnreachableError
 from remotejobs.model import Clocks, JobSpec, ScriptCommand, Target
 from remotejobs.session.prepared import prepare
 from remotejobs.session.sessions import HostSessions
@@ -41,9 +43,33 @@ def listing(*items: str, more: str = "", kind: str = "Enumerate") -> str:
     return f"<n:{kind}Response {N} {W}>{context}{found}{end}</n:{kind}Response>"
 
 
-def sessions(host: ScriptedHost, clock: ManualClock | None = None) -> HostSessions:
-    spec = JobSpec(ScriptCommand(""), (HOST,), clocks=Clocks(connect=5, open=6))
-    return HostSessions(prepare(spec, host.connect, asyncio.Semaphore(1)), clock or ManualClock())
+class Gate:
+    """Counts who is inside, and what left through it."""
+
+    def __init__(self) -> None:
+        self.inside = self.most = 0
+        self.left: list[str] = []
+
+    @asynccontextmanager
+    async def admit(self, target: Target) -> AsyncIterator[None]:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        try:
+            yield
+            self.left.append("accepted")
+        except RemoteJobsError as error:
+            self.left.append(error.kind)
+            raise
+        finally:
+            self.inside -= 1
+
+
+def sessions(
+    host: ScriptedHost, clock: ManualClock | None = None, gate: Gate | None = None, slots: int = 2
+) -> HostSessions:
+    spec = JobSpec(ScriptCommand(""), (HOST,), clocks=Clocks(connect=5, total=6))
+    prepared = prepare(spec, host.connect, asyncio.Semaphore(1))
+    return HostSessions(prepared, clock or ManualClock(), (gate or Gate()).admit, slots)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -61,6 +87,13 @@ def test_powershell_shells_of_a_user_with_their_commands() -> None:
     assert [(s.shell.shell_id, [c.command_id for c in s.commands]) for s in found] == [("A", ["1", "2"]), ("B", [])]
     assert found[0].configuration == "Microsoft.PowerShell"
     assert host.opened == 1
+
+
+def test_what_a_host_says_has_no_control_characters() -> None:
+    hostile = item("a").replace("</rsp:Shell>", "<rsp:Name>x\u202ey\x85&#xd;z</rsp:Name></rsp:Shell>")
+    host = ScriptedHost().on("Enumerate", listing(hostile), listing())
+    (found,) = run(sessions(host).find(HOST))
+    assert found.shell.name == "x y  z"
 
 
 def test_everybodys_shells() -> None:
@@ -107,7 +140,32 @@ def test_a_host_that_is_down_or_mute() -> None:
         while not task.done():
             clock.advance(0.5)
             await asyncio.sleep(0)
-        with pytest.raises(TimedOutError):
+        with pytest.raises(TimedOutError, match="did not answer within 6 s"):
             await task
 
     run(main())
+
+
+def test_what_a_host_answers_passes_the_gate_and_a_host_that_is_down_does_not() -> None:
+    gate, host = Gate(), ScriptedHost().on("Enumerate", listing(), fault(5))
+    host.open_errors.append(UnreachableError("refused", step="tcp"))
+    for _ in range(3):
+        with contextlib.suppress(RemoteJobsError):
+            run(sessions(host, gate=gate).find(HOST))
+    assert gate.left == ["accepted", "Fault"]
+
+
+def test_so_many_hosts_at_a_time() -> None:
+    async def main() -> int:
+        gate, host = Gate(), ScriptedHost()
+        host.default["Enumerate"] = slow
+        some = sessions(host, gate=gate, slots=3)
+        await asyncio.gather(*[some.find(HOST) for _ in range(10)])
+        return gate.most
+
+    async def slow(_body: str) -> str:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return listing()
+
+    assert run(main()) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import uuid
 from collections.abc import Sequence
@@ -71,7 +72,7 @@ class Book:
         if late:
             raise Killed
 
-    async def disconnected(self) -> None: ...
+    async def disconnected(self, why: Outcome | None = None) -> None: ...
 
     async def finish(self, outcome: Outcome) -> None: ...
 
@@ -144,7 +145,7 @@ def test_disconnected_while_it_runs_and_received_later() -> None:
             attempt = await running
             assert attempt.outcome.reason is EndReason.Disconnected
             assert host.counters.shells == 1
-            sessions = HostSessions(job, SystemClock())
+            sessions = HostSessions(job, SystemClock(), lambda _target: contextlib.nullcontext(), 1)
             (found,) = await sessions.find(job.spec.targets[0], user="sim")
             assert (found.shell.state, found.shell.idle_timeout) == ("Disconnected", 600.0)
             assert [c.command_id for c in found.commands] == [book.command_id]
@@ -339,7 +340,7 @@ def test_a_run_that_is_killed_while_it_takes_over_is_repeated() -> None:
             host, book = hosts["web01"], Book()
             job = job_at(host, NUMBERS.format(2000))
             await killed(job, book, "append:2")
-            for at in ("started:1", "started:1+", "started:2", "started:2+"):
+            for at in ("starting:1", "starting:1+", "started:1", "started:1+"):
                 await killed(job, book, at)
             attempt = await go(job, book)
             assert attempt.outcome.reason is EndReason.Completed

@@ -59,7 +59,7 @@ class Sink:
         self.raw: list[tuple[str | None, bytes]] = []
         self.states: list[tuple[str, str]] = []
         self.cuts: list[int] = []
-        self.pending_bytes = 0
+        self.full = False
         self._joined: dict[str | None, Defragmenter] = {}
         self._news = asyncio.Event()
 

@@ -252,11 +252,11 @@ async def test_close_ends_everything_at_once() -> None:
 @in_loop
 async def test_output_waits_while_nobody_reads() -> None:
     client = await opened()
-    client.sink.pending_bytes = 1 << 40
+    client.sink.full = True
     command = client.start("1..3")
     await asyncio.sleep(0.05)
     assert client.sink.of(command) == []
-    client.sink.pending_bytes = 0
+    client.sink.full = False
     assert len(await client.sink.done(command)) == 4
 
 

@@ -57,8 +57,10 @@ from tests.sim.wire import (
         (on_shell("Delete", POOL), 2150858843, "w:InvalidSelectors", "wsman"),
         (create(headers="<w:SelectorSet><w:Selector Name='a'/><w:Selector Name='A'/></w:SelectorSet>"), 2150858845,
          "w:InvalidSelectors", "wsman"),
-        (envelope(f"{ENUMERATION}/Enumerate", "<n:Enumerate/>", resource=SHELL), 2150858818, "w:UnsupportedFeature",
-         "wsman"),
+        (envelope(f"{ENUMERATION}/Enumerate", "<n:Enumerate><w:OptimizeEnumeration/><w:MaxElements>0</w:MaxElements>"
+                  "</n:Enumerate>", resource=SHELL), 2150858817, "w:SchemaValidationError", "wsman"),
+        (envelope(f"{ENUMERATION}/Pull", "<n:Pull><n:EnumerationContext>uuid:X</n:EnumerationContext></n:Pull>",
+                  resource=SHELL), 2150858779, "n:InvalidEnumerationContext", "enumeration"),
         (envelope(f"{ENUMERATION}/Enumerate", "<n:Enumerate><w:OptimizeEnumeration/></n:Enumerate>",
                   resource=f"{SHELL}/Command"), 2150859200, "w:InvalidParameter", "wsman"),
     ],

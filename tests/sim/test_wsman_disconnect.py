@@ -124,7 +124,9 @@ def test_what_runs_is_found_by_enumerating() -> None:
     async def main() -> None:
         async with Scene() as scene:
             shells = envelope(
-                f"{ENUMERATION}/Enumerate", "<n:Enumerate><w:OptimizeEnumeration/></n:Enumerate>", resource=SHELL
+                f"{ENUMERATION}/Enumerate",
+                "<n:Enumerate><w:OptimizeEnumeration/><w:MaxElements>20</w:MaxElements></n:Enumerate>",
+                resource=SHELL,
             )
             assert (await scene.post(shells)).xml.find(".//{*}Items") is None
             await scene.pool()
@@ -200,6 +202,51 @@ def test_what_a_dead_client_was_sent_comes_again() -> None:
             scene.say(b"to nobody", PIPELINE)
             await asyncio.sleep(0)
             assert said(await scene.receive(PIPELINE)) == b"to nobody"
+
+    run(main())
+
+
+def test_drop_loses_the_oldest_output_while_nobody_is_there() -> None:
+    drop = "<rsp:Disconnect><rsp:BufferMode>Drop</rsp:BufferMode></rsp:Disconnect>"
+
+    async def main() -> None:
+        async with Scene(buffer_size=16) as scene:
+            await scene.pool()
+            await scene.pipeline()
+            sink = scene.powershell.last.sink
+            scene.say(b"123456789012", PIPELINE)
+            full = [sink.full]  # these are 16 characters of base64
+            scene.say(b"1", PIPELINE)
+            assert [*full, sink.full] == [False, True]
+            assert said(await scene.receive(PIPELINE)) == b"123456789012|1"
+            await scene.post(disconnect(drop))
+            scene.say(b"old", PIPELINE)
+            scene.say(b"more", PIPELINE)
+            assert not sink.full
+            assert (await scene.post(connect(session="uuid:other"))).action == "ConnectResponse"
+            assert said(await scene.receive(PIPELINE)) == b"123456789012|1"  # it may not have come, and there was room
+            assert said(await scene.receive(PIPELINE)) == b"old|more"
+            await scene.post(disconnect(drop, session="uuid:other"))
+            for word in (b"old", b"new", b"newer", b"newest"):
+                scene.say(word, PIPELINE)
+            sink.command_state(PIPELINE, "Done", 0)
+            assert (await scene.post(connect())).action == "ConnectResponse"
+            assert said(await scene.receive(PIPELINE)) == b"newer|newest"
+
+    run(main())
+
+
+def test_block_makes_the_script_wait() -> None:
+    async def main() -> None:
+        async with Scene(buffer_size=16) as scene:
+            await scene.pool()
+            await scene.pipeline()
+            await scene.post(disconnect())
+            for word in (b"old", b"new", b"newer", b"newest"):
+                scene.say(word, PIPELINE)
+            assert scene.powershell.last.sink.full
+            await scene.post(reconnect())
+            assert said(await scene.receive(PIPELINE)) == b"old|new|newer|newest"
 
     run(main())
 

@@ -43,6 +43,7 @@ SPEC = st.builds(
     port=st.none() | st.integers(1, 65535),
     use_ssl=st.booleans(),
     in_disconnected_session=st.booleans(),
+    session_names=st.lists(TEXT, max_size=3).map(tuple),
     retry_of=st.none() | st.integers(1, 99),
     session_option=st.builds(
         SessionOption, idle_timeout=SECONDS, ca_file=st.none() | TEXT, output_buffering_mode=st.sampled_from(["Block"])

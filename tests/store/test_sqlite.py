@@ -1,4 +1,4 @@
-"""What only a store in a file must do: replays, takeovers, full disks, large jobs, retention."""
+"""What only a store in a file must do: replays, takeovers, full disks, large jobs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from remotejobs.ports import LEASE_SECONDS, Phase, Request
 from remotejobs.states import EndReason, JobState
 from remotejobs.store import sqlite as sqlite_module
 from remotejobs.store import sweep as sweep_module
-from remotejobs.store.retention import prune
 from remotejobs.store.room import SPARE_BYTES, spare_file
 from remotejobs.store.rows import Query, StoredJob
 from remotejobs.store.sqlite import SqliteStore
@@ -432,44 +431,40 @@ def test_what_a_killed_process_left_is_swept_by_the_next(
 ) -> None:
     asyncio.run(ended(store))
     with monkeypatch.context() as killed:
-        killed.setattr(sqlite_module, "sweep", lambda connection: None)
+        killed.setattr(sqlite_module, "sweep", lambda *_: None)
         store.remove(1)
     assert store._connection.execute("SELECT count(*) FROM record").fetchone() == (2,)
-    assert prune(open_store()) == []
+    open_store().sweep()
     for table in ("job", "plan", "record", "progress", "mark", "trash"):
         assert store._connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
-def test_old_jobs_are_pruned_and_none_that_runs(store: SqliteStore, clock: ManualClock) -> None:
+def test_ends_told_in_their_order_and_out_of_it_are_told_in_every_process(
+    open_store: Callable[[], SqliteStore],
+) -> None:
     async def main() -> None:
-        old = await ended(store)
-        running = await store.submit(SPEC)
-        leased = await store.submit(SPEC)
-        epoch = await store.lease(leased.id, "me")
-        for child in (0, 1):
-            await store.ledger(leased.id, child, epoch).finish(DONE)
-        clock.advance(10 * 86_400)
-        await store.renew(leased.id, epoch)
-        young = await ended(store)
-        assert prune(store, days=11) == []
-        assert prune(store, days=9) == [old]
-        assert [row.id for row in store.jobs()] == [running.id, leased.id, young]
-        await store.release(leased.id, epoch)
-        assert prune(store, days=9) == [leased.id]
+        writer, reader = open_store(), open_store()
+        spec = JobSpec(ScriptCommand("1"), tuple(Target(name) for name in "abcde"))
+        row = await writer.submit(spec)
+        epoch = await writer.lease(row.id, "me")
+        for child in (3, 0, 4, 1):
+            await writer.ledger(row.id, child, epoch).finish(DONE)
 
-    asyncio.run(main())
+        def told(store: SqliteStore) -> list[int]:
+            return [index for index, child in enumerate(store.job(row.id).children) if child.told]
 
+        def marks() -> int:
+            return int(reader._query("SELECT count(*) FROM mark")[0][0])
 
-def test_the_oldest_go_beyond_a_size(store: SqliteStore, clock: ManualClock) -> None:
-    async def main() -> None:
-        jobs = []
-        for _ in range(4):
-            clock.advance(1)
-            jobs.append(await ended(store, raw=b"x" * 100_000))
-        limit = store.size() - 300_000
-        assert prune(store, size=limit) == jobs[:2]
-        assert store.size() <= limit
-        assert prune(store, size=limit) == []
-        assert prune(store, size=0) == jobs[2:]
+        writer.tell(row.id, [3, 0])
+        assert told(writer) == told(reader) == [0, 3]
+        assert marks() == 0
+        reader.tell(row.id, [1])  # of one child alone, before its turn
+        assert told(writer) == told(reader) == [0, 1, 3]
+        assert marks() == 1
+        writer.tell(row.id, [4])
+        await writer.ledger(row.id, 2, epoch).finish(DONE)
+        reader.tell(row.id, [2])
+        assert told(writer) == told(reader) == told(open_store()) == [0, 1, 2, 3, 4]
 
     asyncio.run(main())

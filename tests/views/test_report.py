@@ -104,3 +104,15 @@ def test_properties_that_claim_an_origin_do_not_double_the_host() -> None:
         "- --------------",
         "1 web01",
     ]
+
+
+def test_rows_that_are_held_back_do_not_count_as_written() -> None:
+    out, moved = io.StringIO(), list[str]()
+    shown = view("Table", out, io.StringIO())
+    shown.written(lambda: moved.append("nothing was held"))
+    shown.record(record(5, "web01"))
+    shown.written(lambda: moved.append(out.getvalue()))
+    shown.flush()
+    assert moved == ["nothing was held"]
+    shown.close()
+    assert "5" in moved[1]

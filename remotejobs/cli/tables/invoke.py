@@ -51,8 +51,6 @@ def _check(values: Mapping[str, Any]) -> None:
         )
     if values.get("SessionName") and not disconnected:
         raise UsageError("-SessionName needs -InDisconnectedSession.", error_id=_INVALID)
-    if values.get("SessionName"):
-        raise UsageError("-SessionName is not offered: leave it out, the job keeps its shells together.")
     without = job or ("-InDisconnectedSession" if disconnected else "")
     if without and values.get("NoStore"):
         raise UsageError(f"{without} needs the store: later commands find the job there. Leave -NoStore out.")
@@ -149,7 +147,8 @@ INVOKE = Command(
         Parameter(
             "SessionName",
             TEXTS,
-            "PowerShell's names for disconnected sessions. Not offered: the job keeps its shells together.",
+            "With -InDisconnectedSession: what the shells are called on the hosts, where remotejob sessions finds them."
+            " Several names go to the hosts in their order; a single one is every host's.",
             _BY_NAME,
             not_empty=True,
         ),

@@ -179,7 +179,14 @@ REMOVE = Command(
         *jobs(children=False, mandatory=False),
         by_state("Removes"),
         by_command("Removes"),
-        Parameter("Before", DATETIME, "Only jobs that ended before this time: 2026-01-31 or 2026-01-31T18:30."),
+        Parameter(
+            "Before",
+            DATETIME,
+            "Only jobs that ended before this time: 2026-01-31 or 2026-01-31T18:30. Jobs that ended 90 days ago are"
+            " removed without being asked, when another one ends; REMOTEJOBS_RETENTION_DAYS says other days, or off,"
+            " and REMOTEJOBS_RETENTION_SIZE, as 2GB, how much is kept at most, the newest. What ended less than a day"
+            " ago stays in any case.",
+        ),
         Parameter("After", DATETIME, "Only jobs that ended after this time."),
         Parameter("Force", SWITCH, "Stop and remove jobs that have not ended, too.", aliases=("F",)),
         WHAT_IF,
@@ -212,7 +219,21 @@ DISCONNECT = Command(
 CONNECT = Command(
     "connect",
     "Take up a job again that is Disconnected, or whose process is gone.",
-    (*jobs(), *credentials("Needed to reach the hosts."), JOBS_AS, *COMMON),
+    (
+        *jobs(),
+        *credentials("Needed to reach the hosts."),
+        Parameter(
+            "Timeout",
+            INT,
+            "Seconds to wait at most until the hosts are connected; what is not by then is still tried. -1: no limit.",
+            aliases=("TimeoutSec",),
+            default="120",
+            minimum=-1,
+            maximum=2**31 - 1,
+        ),
+        JOBS_AS,
+        *COMMON,
+    ),
     default_set=BY_ID,
     refused=REFUSED,
     examples=(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from remotejobs.api.jobs import receive_job, remove_job
@@ -53,6 +53,7 @@ async def _receive(values: Mapping[str, Any]) -> int:
             from_start=bool(values.get("FromStart")),
             write_events=bool(values.get("WriteEvents")),
             idle=shown.flush,
+            written=shown.written,
         ):
             shown.show(item)
     except asyncio.CancelledError:
@@ -95,6 +96,9 @@ class _Shown:
     def flush(self) -> None:
         if self._view is not None:
             self._view.flush()
+
+    def written(self, then: Callable[[], None]) -> None:
+        self._shown().written(then)
 
     def close(self) -> None:
         if not self._closed:
