@@ -92,7 +92,7 @@ def _wake(use: _Use) -> None:
 def _shut(refused: int) -> AuthenticationError:
     return AuthenticationError(
         f"Not tried: {refused} hosts refused this credential and none accepted it, so its use was ended before the "
-        "account is locked out. Check the user name and password, then run the job again.",
+        "account is locked out. Check the user name and password, then try again.",
         error_id="CredentialGuard",
         guard=True,
     )

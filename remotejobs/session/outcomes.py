@@ -163,9 +163,9 @@ def lost_shell(error: RemoteJobsError, *, seq: int, started: bool = True) -> Out
     return _unknown(
         error,
         "The shell of the script is not on the host any more: the host or its WinRM service was restarted, or the shell"
-        f" was deleted or outlived its IdleTimeout ({error.message.rstrip('.')}); or it is another user's than the"
-        f" one asked with. The script may have run{ran}, in part or to its end; what it wrote after record {seq} is "
-        "lost. Look at the host before it is run again.",
+        " was deleted or outlived its IdleTimeout; or it is another user's than the one asked with. The script may have"
+        f" run{ran}, in part or to its end; what it wrote after record {seq} is lost. Look at the host before it is run"
+        " again.",
         Phase.STARTED if started else Phase.STARTING,
     )
 
