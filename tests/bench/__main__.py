@@ -102,7 +102,7 @@ def compare(scheme: str, objects: int, count: int, most: int, limits: dict[str, 
         scheme: http or https.
         objects: That each host gives; lines of text for pywinrm, which knows no objects.
         count: Hosts.
-        most: Hosts of a peer at most: their cost grows with the number, and hours prove no more than minutes.
+        most: Hosts of a peer at most: its cost per host is the same with more, and it takes an hour to say so.
         limits: Budgets by peer.
     """
     engines = {"remotejobs": count, "pypsrp": min(count, most), "pywinrm": min(count, most)}
@@ -248,7 +248,7 @@ def rows(*, quick: bool, full: bool) -> Iterator[Budget]:
     for count in (100, 1000) if quick else (100, 1000, 5000):
         for scheme in ("http", "https"):
             for objects, limit in ((1, 15.0), (200, 50.0)):
-                most = count if full else 1000 // (1 if objects == 1 else 20) // (10 if quick else 1)
+                most = count if full else (count if objects == 1 else 50) // (10 if quick else 1)
                 yield from compare(scheme, objects, count, most, {"pypsrp": limit} if scheme == "http" else {})
     yield from ledger(1000, 1)
     yield from ledger(200, 200)
