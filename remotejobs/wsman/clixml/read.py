@@ -219,6 +219,7 @@ class _Reader:
 
     def _members(self, element: etree._Element, members: dict[str, Any], depth: int) -> None:
         """The children of Props or MS. A member set inside (PSStandardMembers) is checked, but is no property."""
+        shallow = depth + 1 < self._max_depth
         for child in _children(element):
             name = child.get("N")
             if name is None:
@@ -226,8 +227,12 @@ class _Reader:
             if "_" in name:
                 name = unescape(name)
             read = _READ.get(child.tag)
-            if read is not None and depth + 1 < self._max_depth:  # most are: no call for them
-                members[name] = _primitive(child, read)
+            if read is not None and shallow:  # most are: no call for them, and none for most texts
+                content = child.text or ""
+                if read is unescape and "_" not in content and not len(child):
+                    members[name] = content
+                else:
+                    members[name] = _primitive(child, read)
             elif child.tag == "MS" and depth < self._max_depth:
                 self._members(child, {}, depth + 1)
             else:
