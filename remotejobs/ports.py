@@ -53,19 +53,46 @@ class Lost(NamedTuple):
     error: RemoteJobsError
 
 
+class Sealer(Protocol):
+    """Encrypts and decrypts messages with the keys of one security context (MS-WSMV 2.2.9.1)."""
+
+    protocol: str
+    """The MIME type of sealed parts, as `application/HTTP-SPNEGO-session-encrypted`."""
+    largest: int
+    """Bytes of a message that are sealed as one part; longer ones are cut (CredSSP: 16 KiB). 0 is no limit."""
+
+    def wrap(self, message: bytes) -> tuple[bytes, bytes, int]:
+        """Encrypt: header (signature or trailer), ciphertext, bytes of padding that it has beyond the message."""
+        ...
+
+    def unwrap(self, header: bytes, ciphertext: bytes) -> bytes:
+        """Decrypt.
+
+        Raises:
+            AuthenticationError: Not sealed with these keys, or out of order.
+        """
+        ...
+
+
 class AuthContext(Protocol):
     """One use of one credential on one connection; never outlives it.
 
     `steps` is a generator: it yields the value of the Authorization header for the next request and is sent the values
     of WWW-Authenticate of each answer until the host accepts. It returns when it has nothing more to say; an answer
     401 after that is a refusal, and final. `every_request` is True where the header goes on each request (Basic,
-    certificate) and there is no handshake.
+    certificate) and there is no handshake. `waits` is True where a step may wait for a server of its own (a KDC): it
+    then runs in a thread.
     """
 
     mechanism: str
     every_request: bool
+    waits: bool
 
     def steps(self, channel_binding: bytes | None) -> Generator[str, Sequence[str], None]: ...
+
+    def sealer(self) -> Sealer | None:
+        """What seals messages once `steps` has ended; None where the mechanism cannot."""
+        ...
 
 
 class Transport(Protocol):

@@ -29,6 +29,7 @@ class BasicContext:
 
     mechanism = "Basic"
     every_request = True
+    waits = False
 
     __slots__ = ("_header",)
 
@@ -43,6 +44,9 @@ class BasicContext:
     def steps(self, channel_binding: bytes | None) -> Generator[str, Sequence[str], None]:  # noqa: ARG002 - the port has it
         """Yield the one header; an answer 401 to it is final."""
         yield self._header
+
+    def sealer(self) -> None:
+        """Basic seals nothing: it has no key."""
 
 
 def context(mechanism: str, credential: Credential) -> AuthContext:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Coroutine, Generator, Sequence
+from concurrent.futures import Executor
 from typing import Any, cast
 
-from remotejobs.errors import ProtocolError, RemoteJobsError, UnreachableError
+from remotejobs.errors import AuthenticationError, ProtocolError, RemoteJobsError, UnreachableError
 from remotejobs.model import Endpoint, Limits
-from remotejobs.ports import AuthContext, Lost, NotSent, Reply
+from remotejobs.ports import AuthContext, Lost, NotSent, Reply, Sealer
 from remotejobs.transport.answers import AnswerReader
 from remotejobs.transport.certificates import packed_address
 from remotejobs.transport.failures import cut_off, no_handshake, place_of, reset
 from remotejobs.transport.handoff import Handoff
 from remotejobs.transport.names import Names
+from remotejobs.transport.sealed import is_sealed, seal, unseal
 from remotejobs.transport.tcp import connect
 from remotejobs.transport.tls import ClientContext, TlsLayer
 
@@ -28,6 +30,7 @@ CONTENT_TYPE = "application/soap+xml;charset=UTF-8"
 # CredSSP, the longest, takes seven
 _MOST_STEPS = 16
 _BLOCK = 64 * 1024
+_CLEAR_TYPE = CONTENT_TYPE.encode("ascii")
 _LABEL = r"[^\x00-\x20\x7f/\\@?#%:.\[\]]{1,63}"
 _HOST_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
 _PLAIN_PATH = re.compile(r"/[!-~]*")
@@ -41,6 +44,8 @@ class HttpTransport(asyncio.BufferedProtocol):
         auth: A fresh authentication context, None to send no Authorization.
         tls: The job's context, for https only.
         names: The job's look-ups.
+        seals: Bodies go encrypted by the authentication context, and answers must come so.
+        threads: Where steps of the context run that wait for a server of its own.
         limits: What the host may send.
         block: Where bytes go that come: shared by the connections of one loop that reads when it has asked for it.
             None on a loop that asks beforehand (Windows' Proactor): then each connection has one of its own.
@@ -60,8 +65,12 @@ class HttpTransport(asyncio.BufferedProtocol):
         "_opener",
         "_place",
         "_reader",
+        "_sealed",
+        "_sealer",
+        "_seals",
         "_shaken",
         "_steps",
+        "_threads",
         "_tls",
         "_wire",
     )
@@ -74,11 +83,16 @@ class HttpTransport(asyncio.BufferedProtocol):
         tls: ClientContext | None,
         names: Names,
         limits: Limits,
+        seals: bool = False,
+        threads: Executor | None = None,
         block: bytearray | None = None,
     ) -> None:
         if endpoint.ssl and tls is None:
             raise ValueError("an https endpoint needs a TLS context")
         self._endpoint, self._auth, self._names, self._limits = endpoint, auth, names, limits
+        self._seals, self._threads = seals and auth is not None, threads
+        self._sealer: Sealer | None = None
+        self._sealed = 0  # answers that came sealed
         self._context = tls if endpoint.ssl else None
         self._place = place_of(endpoint)
         self._head = b""
@@ -148,7 +162,9 @@ class HttpTransport(asyncio.BufferedProtocol):
         if self._answer is not None:
             raise RuntimeError("one request at a time: this connection waits for an answer")
         steps, self._steps = self._steps, None
-        return self._exchange(self._head, body) if steps is None else self._authenticate(steps, body)
+        if steps is not None:
+            return self._authenticate(steps, body)
+        return self._exchange(self._head, body) if self._sealer is None else self._exchange_sealed(self._sealer, body)
 
     def close(self) -> None:
         """Drop the connection; further posts are NotSent. Never blocks, may be repeated."""
@@ -180,27 +196,76 @@ class HttpTransport(asyncio.BufferedProtocol):
             self._steps = self._auth.steps(self.channel_binding())
 
     async def _authenticate(self, steps: Generator[str, Sequence[str], None], body: bytes) -> Reply | NotSent | Lost:
-        """Send the request with one step after the other, until the host accepts or there is nothing more to say."""
+        """Send the request with one step after the other, until the host accepts or there is nothing more to say.
+
+        Where bodies are sealed there is no key yet: the steps go without one, and the request after them.
+        """
+        assert self._auth is not None
         try:
-            value = next(steps)
-            for _ in range(_MOST_STEPS):
-                reply = await self._exchange(_with_authorization(self._head, value), body)
-                if not isinstance(reply, Reply):
-                    return reply
-                try:
-                    value = steps.send(reply.challenges)
-                except StopIteration:
-                    return reply
-                if reply.status != 401:
-                    return reply
-                if self.closed:
-                    return NotSent(cut_off(self._place, "closed the connection in the middle of authentication"))
-            return reply
+            reply = await self._shake_hands(steps, b"" if self._seals else body)
+            if not self._seals or not isinstance(reply, Reply) or reply.status != 200:
+                return reply
+            self._sealer = self._auth.sealer()
+            if self._sealer is None:
+                raise AuthenticationError(
+                    f"{self._place} has accepted {self._auth.mechanism}, but nothing can be encrypted with it."
+                )
+            return await self._exchange_sealed(self._sealer, body)
         except RemoteJobsError:
             self.close()
             raise
         finally:
             steps.close()
+
+    async def _shake_hands(self, steps: Generator[str, Sequence[str], None], body: bytes) -> Reply | NotSent | Lost:
+        value = await self._step(steps, None)
+        for _ in range(_MOST_STEPS):
+            assert value is not None
+            reply = await self._exchange(_with_authorization(self._head, value), body)
+            if not isinstance(reply, Reply):
+                return reply
+            value = await self._step(steps, reply.challenges)
+            if value is None or reply.status != 401:
+                return reply
+            if self.closed:
+                return NotSent(cut_off(self._place, "closed the connection in the middle of authentication"))
+        return reply
+
+    async def _step(self, steps: Generator[str, Sequence[str], None], challenges: Sequence[str] | None) -> str | None:
+        """The next value of Authorization; None when there is nothing more to say."""
+
+        def step() -> str | None:
+            try:
+                return next(steps) if challenges is None else steps.send(challenges)
+            except StopIteration:
+                return None
+
+        if self._auth is not None and self._auth.waits:
+            return await self._loop.run_in_executor(self._threads, step)
+        return step()
+
+    async def _exchange_sealed(self, sealer: Sealer, body: bytes) -> Reply | NotSent | Lost:
+        """One request encrypted, its answer decrypted. What comes in clear is taken for a status and nothing more."""
+        content_type, message = seal(sealer, body)
+        reply = await self._exchange(self._head.replace(_CLEAR_TYPE, content_type.encode("ascii")), message)
+        if not isinstance(reply, Reply):
+            return reply
+        if is_sealed(reply.content_type):
+            try:
+                clear = unseal(sealer, reply.body)
+            except RemoteJobsError:
+                self.close()
+                raise
+            self._sealed += 1
+            return reply._replace(body=clear, content_type=CONTENT_TYPE)
+        if reply.status == 200:
+            self.close()
+            raise ProtocolError(f"{self._place} answered an encrypted request in clear: somebody may be in between.")
+        if reply.status == 400 and self._sealed:
+            # it has lost the keys, so it has read nothing of this (an idle connection that something in between ended)
+            self.close()
+            return NotSent(cut_off(self._place, "no longer has the keys of this connection"))
+        return reply._replace(body=b"")
 
     async def _exchange(self, head: bytes, body: bytes) -> Reply | NotSent | Lost:
         wire = self._wire

@@ -74,10 +74,11 @@ async def connected(
     tls: ClientContext | None = None,
     limits: Limits | None = None,
     server_name: str = "",
+    seals: bool = False,
 ) -> AsyncIterator[HttpTransport]:
     """An open transport, closed at the end."""
     endpoint = replace(endpoint, server_name=server_name)
-    transport = HttpTransport(endpoint, auth, tls=tls, names=Names(), limits=limits or Limits())
+    transport = HttpTransport(endpoint, auth, tls=tls, names=Names(), limits=limits or Limits(), seals=seals)
     await transport.open()
     try:
         yield transport
