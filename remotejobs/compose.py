@@ -30,7 +30,8 @@ from remotejobs.jobs.connecting import begun
 from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.worker import LeasedJob
 from remotejobs.model import JobSpec, Outcome, SessionOption, Target
-from remotejobs.ports import ChildRow, ChildTask, Clock, JobRow, JobStore, Phase, Request, Resume
+from remotejobs.ports import ChildTask, Clock, JobStore, Resume
+from remotejobs.rows import ChildRow, JobRow, Phase, Request
 from remotejobs.session.prepared import PreparedJob, prepare
 from remotejobs.session.runner import PsrpRunner
 from remotejobs.session.sessions import HostSessions

@@ -25,6 +25,7 @@ LAYERS = [
     {"wsman", "auth", "targets"},
     {"clock"},
     {"ports"},
+    {"rows"},
     {"model"},
     {"states"},
     {"errors"},
@@ -39,7 +40,7 @@ FORBIDDEN = {
     "store": {"transport", "auth", "targets"},
     "session": {"auth", "targets"},
     "jobs": {"transport", "auth", "targets", "engine", "session", "store"},
-    "cli": {"engine", "session", "store", "transport", "wsman", "ports"},
+    "cli": {"engine", "session", "store", "transport", "wsman", "ports", "rows"},
 }
 PURE = {"asyncio", "socket", "ssl", "time", "threading"}
 NOT_IN = {"wsman": PURE, "auth": PURE, "targets": PURE, "states": PURE, "model": PURE, "errors": PURE}

@@ -28,7 +28,8 @@ from remotejobs.jobs import presumed
 from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.manager import JobName
 from remotejobs.model import Outcome, SessionOption
-from remotejobs.ports import ChildRow, Clock, JobRow, JobStore, Phase
+from remotejobs.ports import Clock, JobStore
+from remotejobs.rows import ChildRow, JobRow, Phase
 from remotejobs.states import EndReason, JobState
 
 _PAGE: Final = 512

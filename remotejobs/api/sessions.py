@@ -21,7 +21,8 @@ from remotejobs.jobs.lookup import has_wildcards, wildcard
 from remotejobs.jobs.manager import Errors
 from remotejobs.jobs.sessions import Command, PSSession, owners
 from remotejobs.model import DEFAULT_THROTTLE_LIMIT, Clocks, JobSpec, ScriptCommand, SessionOption, Target, seconds_of
-from remotejobs.ports import JobStore, Phase
+from remotejobs.ports import JobStore
+from remotejobs.rows import Phase
 
 if TYPE_CHECKING:
     from remotejobs.session.sessions import HostSession

@@ -25,7 +25,8 @@ from remotejobs.errors import (
     UnreachableError,
 )
 from remotejobs.model import Outcome
-from remotejobs.ports import Attempt, ChildLedger, ChildTask, Clock, Ends, HostRunner, Phase, Resume
+from remotejobs.ports import Attempt, ChildLedger, ChildTask, Clock, Ends, HostRunner, Resume
+from remotejobs.rows import Phase
 from remotejobs.states import EndReason
 
 _log = logging.getLogger(__name__)

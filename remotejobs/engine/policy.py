@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from remotejobs.errors import FaultError, RemoteJobsError, UnreachableError
-from remotejobs.ports import Attempt, Clock, Phase
+from remotejobs.ports import Attempt, Clock
+from remotejobs.rows import Phase
 from remotejobs.states import EndReason
 from remotejobs.wsman.faults import Means, meaning
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from remotejobs.jobs.presumed import Presumed
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import Outcome
-from remotejobs.ports import ChildRow
+from remotejobs.rows import ChildRow
 from remotejobs.states import JobState
 
 if TYPE_CHECKING:

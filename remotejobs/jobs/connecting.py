@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from remotejobs.errors import JobError
-from remotejobs.ports import ChildRow, JobRow, Phase
+from remotejobs.rows import ChildRow, JobRow, Phase
 from remotejobs.states import JobState
 
 CONNECT_SECONDS = 120.0

@@ -18,7 +18,8 @@ from remotejobs.jobs.properties import JobProperties
 from remotejobs.jobs.reading import Reader, Written
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import seconds_of
-from remotejobs.ports import Clock, JobStore, Request, Running
+from remotejobs.ports import Clock, JobStore, Running
+from remotejobs.rows import Request
 from remotejobs.states import JobState
 
 __all__ = ["ChildEnd", "ChildJob", "JobStateInfo", "RemoteJob", "TakeOver"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from remotejobs.model import Outcome
-from remotejobs.ports import LEASE_SECONDS, ChildRow, JobRow, Phase
+from remotejobs.rows import LEASE_SECONDS, ChildRow, JobRow, Phase
 from remotejobs.states import EndReason, JobState, parent_state
 
 DEFAULT_IDLE_TIMEOUT = 7200.0  # seconds; IdleTimeoutMs of WinRM

@@ -11,7 +11,8 @@ from datetime import datetime
 
 from remotejobs.jobs import presumed
 from remotejobs.jobs.child import ChildEnd, JobStateInfo, utc
-from remotejobs.ports import ChildRow, Clock, JobRow, JobStore, Running
+from remotejobs.ports import Clock, JobStore, Running
+from remotejobs.rows import ChildRow, JobRow
 from remotejobs.states import JobState, parent_state
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from remotejobs.jobs.received import Origin, ReceivedRecord
-from remotejobs.ports import Arrival, JobStore
+from remotejobs.ports import JobStore
+from remotejobs.rows import Arrival
 
 _PAGE = 256
 _GROUPED = 1024

@@ -11,7 +11,8 @@ import logging
 from typing import Protocol
 
 from remotejobs.errors import JobError, LeaseLostError, RemoteJobsError, StoreError
-from remotejobs.ports import Clock, JobRow, JobStore, Request
+from remotejobs.ports import Clock, JobStore
+from remotejobs.rows import JobRow, Request
 
 _log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 2.0

@@ -21,7 +21,8 @@ from remotejobs.errors import (
     UnreachableError,
 )
 from remotejobs.model import Outcome
-from remotejobs.ports import ChildLedger, ChildTask, Clock, Control, Fresh, Phase
+from remotejobs.ports import ChildLedger, ChildTask, Clock, Control
+from remotejobs.rows import Fresh, Phase
 from remotejobs.session.attaching import look, take_back
 from remotejobs.session.exchange import ask
 from remotejobs.session.intake import Intake

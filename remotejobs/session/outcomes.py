@@ -19,7 +19,7 @@ from remotejobs.errors import (
     TransportError,
 )
 from remotejobs.model import Clocks, Outcome, Stream
-from remotejobs.ports import Phase
+from remotejobs.rows import Phase
 from remotejobs.states import EndReason
 from remotejobs.wsman.clixml.read import deserialize
 from remotejobs.wsman.clixml.records import ErrorRecord, from_clixml

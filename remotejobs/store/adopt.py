@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from remotejobs.errors import JobError, StoreError
-from remotejobs.ports import Arrival, ChildRow, JobRow, Phase
+from remotejobs.rows import Arrival, ChildRow, JobRow, Phase
 from remotejobs.states import JobState
 from remotejobs.store.book import encode_counts
 from remotejobs.store.encoding import encode_outcome, encode_spec

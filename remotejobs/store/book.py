@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from remotejobs.errors import JobError, LeaseLostError
 from remotejobs.model import JobSpec, Outcome, Record, Stream
-from remotejobs.ports import LEASE_SECONDS, Phase, Request
+from remotejobs.rows import LEASE_SECONDS, Phase, Request
 from remotejobs.states import JobState, parent_state, transition
 from remotejobs.store.encoding import encode_outcome, encode_spec
 from remotejobs.store.schema import SHIFT

@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from remotejobs.errors import ConfigurationError
 from remotejobs.model import Outcome
-from remotejobs.ports import Arrival, ChildRow, JobRow
+from remotejobs.rows import Arrival, ChildRow, JobRow
 from remotejobs.store.encoding import encode_outcome, encode_spec, encode_target
 
 VERSION: Final = 1

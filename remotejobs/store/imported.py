@@ -21,7 +21,7 @@ from typing import IO, Any, Final, NoReturn, TypeVar, get_args, get_origin, get_
 
 from remotejobs.errors import ConfigurationError, RemoteJobsError
 from remotejobs.model import Clocks, JobSpec, Limits, Outcome, Record, SessionOption, Stream, Target
-from remotejobs.ports import Arrival, ChildRow, Fresh, JobRow, Phase, Request
+from remotejobs.rows import Arrival, ChildRow, Fresh, JobRow, Phase, Request
 from remotejobs.states import EndReason, JobState
 from remotejobs.store.encoding import decode_outcome, decode_spec, decode_target
 from remotejobs.store.exported import MAX_CHILDREN, MAX_OBJECT, MAX_RECORD, VERSION

@@ -16,7 +16,8 @@ from dataclasses import replace
 
 from remotejobs.errors import JobError, LeaseLostError
 from remotejobs.model import JobSpec, Outcome, Record, Stream
-from remotejobs.ports import LEASE_SECONDS, Arrival, ChildRow, Clock, Fresh, JobRow, Lease, Phase, Request
+from remotejobs.ports import Clock
+from remotejobs.rows import LEASE_SECONDS, Arrival, ChildRow, Fresh, JobRow, Lease, Phase, Request
 from remotejobs.states import JobState, parent_state, transition
 from remotejobs.store.adopt import comes_twice, counts_of, there_already
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from remotejobs.errors import ConfigurationError, JobError, RemoteJobsError
-from remotejobs.ports import LEASE_SECONDS, JobRow, JobStore
+from remotejobs.ports import JobStore
+from remotejobs.rows import LEASE_SECONDS, JobRow
 from remotejobs.store.sqlite import SqliteStore
 
 _log = logging.getLogger(__name__)

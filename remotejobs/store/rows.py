@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, overload
 
-from remotejobs.ports import ChildRow, Fresh, JobRow, Lease, Phase, Request
+from remotejobs.rows import ChildRow, Fresh, JobRow, Lease, Phase, Request
 from remotejobs.store.book import ID_BYTES, STATES, decode_counts, no_job
 from remotejobs.store.encoding import decode_outcome, decode_spec
 from remotejobs.store.schema import SHIFT

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from remotejobs.model import JobSpec, Outcome, Record, Stream
-from remotejobs.ports import Arrival, Clock, JobRow, Request
+from remotejobs.ports import Clock
+from remotejobs.rows import Arrival, JobRow, Request
 from remotejobs.store.adopt import adopt
 from remotejobs.store.book import ADVANCE, TOLD, Book, next_mark, no_job, tell
 from remotejobs.store.home import log_path

@@ -10,7 +10,8 @@ import pytest
 
 from remotejobs.errors import ConfigurationError, JobError
 from remotejobs.model import Outcome, Stream
-from remotejobs.ports import Arrival, ChildRow, Fresh, JobRow, JobStore, Phase, Request
+from remotejobs.ports import JobStore
+from remotejobs.rows import Arrival, ChildRow, Fresh, JobRow, Phase, Request
 from remotejobs.states import EndReason, JobState
 from tests.contract.test_job_store import DONE, SPEC, record, run
 

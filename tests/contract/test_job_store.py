@@ -11,7 +11,8 @@ import pytest
 from remotejobs.clock import ManualClock
 from remotejobs.errors import JobError, LeaseLostError
 from remotejobs.model import JobSpec, Outcome, Record, ScriptCommand, Stream, Target
-from remotejobs.ports import LEASE_SECONDS, JobRow, JobStore, Phase, Request
+from remotejobs.ports import JobStore
+from remotejobs.rows import LEASE_SECONDS, JobRow, Phase, Request
 from remotejobs.states import EndReason, JobState, parent_state
 from remotejobs.store.memory import MemoryStore
 

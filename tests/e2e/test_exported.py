@@ -23,7 +23,8 @@ from remotejobs.errors import ConfigurationError, JobError, StoreError
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.jobs.watching import JobStateEvent
 from remotejobs.model import JobSpec, Record, ScriptCommand, Stream, Target
-from remotejobs.ports import JobRow, JobStore, Request
+from remotejobs.ports import JobStore
+from remotejobs.rows import JobRow, Request
 from remotejobs.sim.interpreter import Streams
 from remotejobs.states import EndReason, JobState
 from remotejobs.store.memory import MemoryStore

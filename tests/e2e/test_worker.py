@@ -20,7 +20,8 @@ from remotejobs import compose, detach
 from remotejobs.auth.credentials import Credential, Secret
 from remotejobs.errors import JobError
 from remotejobs.model import JobSpec, ScriptCommand, SessionOption
-from remotejobs.ports import ChildRow, JobRow, JobStore, Phase, Request
+from remotejobs.ports import JobStore
+from remotejobs.rows import ChildRow, JobRow, Phase, Request
 from remotejobs.sim.host import SimulatedHost
 from remotejobs.sim.interpreter import Streams
 from remotejobs.sim.shells import HostSettings

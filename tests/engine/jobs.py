@@ -13,7 +13,8 @@ from remotejobs.engine.guard import Guard
 from remotejobs.engine.policy import RetryPolicy
 from remotejobs.errors import AuthenticationError, FaultError, UnreachableError
 from remotejobs.model import Outcome, Record, Target
-from remotejobs.ports import Attempt, ChildLedger, ChildTask, Control, Fresh, Phase, Resume
+from remotejobs.ports import Attempt, ChildLedger, ChildTask, Control, Resume
+from remotejobs.rows import Fresh, Phase
 from remotejobs.states import EndReason
 
 DONE = Outcome(EndReason.Completed)

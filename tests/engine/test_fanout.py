@@ -9,7 +9,8 @@ import pytest
 
 from remotejobs.errors import JobError, LeaseLostError, StoreError, UnreachableError
 from remotejobs.model import Outcome
-from remotejobs.ports import Attempt, Control, Phase
+from remotejobs.ports import Attempt, Control
+from remotejobs.rows import Phase
 from remotejobs.states import EndReason
 from tests.engine.jobs import LEFT, Host, Job, failed, ok, settled, until_asked
 

@@ -11,7 +11,7 @@ from remotejobs.clock import ManualClock
 from remotejobs.errors import JobError, LeaseLostError, RemoteJobsError, StoreError
 from remotejobs.jobs.worker import HEARTBEAT_SECONDS, LOOK_SECONDS, LeasedJob
 from remotejobs.model import JobSpec, ScriptCommand, Target
-from remotejobs.ports import LEASE_SECONDS, Request
+from remotejobs.rows import LEASE_SECONDS, Request
 from remotejobs.store.memory import MemoryStore
 
 SPEC = JobSpec(ScriptCommand("1"), (Target("a"), Target("b"), Target("c")))

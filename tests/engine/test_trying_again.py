@@ -8,7 +8,8 @@ import pytest
 
 from remotejobs.errors import AuthenticationError, FaultError, UnreachableError
 from remotejobs.model import Outcome
-from remotejobs.ports import Attempt, Control, Phase
+from remotejobs.ports import Attempt, Control
+from remotejobs.rows import Phase
 from remotejobs.states import EndReason
 from tests.engine.jobs import Host, Job, failed, ok
 

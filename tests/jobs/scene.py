@@ -13,7 +13,7 @@ from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.manager import JobManager
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import JobSpec, Outcome, Record, ScriptCommand, SessionOption, Stream, Target
-from remotejobs.ports import Request
+from remotejobs.rows import Request
 from remotejobs.states import EndReason
 from remotejobs.store.memory import MemoryStore
 

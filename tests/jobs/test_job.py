@@ -10,7 +10,7 @@ import pytest
 from remotejobs.errors import ConfigurationError, JobError, StoreError
 from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.received import ReceivedRecord
-from remotejobs.ports import LEASE_SECONDS, Request
+from remotejobs.rows import LEASE_SECONDS, Request
 from remotejobs.states import EndReason, JobState
 from tests.jobs.scene import GIVEN, Runs, Scene, run, texts, turns
 

@@ -9,7 +9,7 @@ import pytest
 
 from remotejobs.jobs import presumed
 from remotejobs.model import JobSpec, Outcome, ScriptCommand, SessionOption, Target
-from remotejobs.ports import LEASE_SECONDS, ChildRow, Fresh, JobRow, Lease, Phase
+from remotejobs.rows import LEASE_SECONDS, ChildRow, Fresh, JobRow, Lease, Phase
 from remotejobs.states import EndReason, JobState
 
 BEGAN = 1000.0

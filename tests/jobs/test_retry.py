@@ -8,7 +8,7 @@ from remotejobs.errors import JobError, TargetError, UsageError
 from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.lookup import has_wildcards, wildcard
 from remotejobs.jobs.retry import retry, targets_of_job
-from remotejobs.ports import LEASE_SECONDS
+from remotejobs.rows import LEASE_SECONDS
 from remotejobs.states import EndReason
 from remotejobs.targets.resolve import resolve
 from tests.jobs.scene import Scene, run

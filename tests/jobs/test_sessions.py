@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from remotejobs.jobs.sessions import PSSession, owners
-from remotejobs.ports import LEASE_SECONDS
+from remotejobs.rows import LEASE_SECONDS
 from tests.jobs.scene import Scene, run
 
 

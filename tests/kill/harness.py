@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from remotejobs.ports import Phase
+from remotejobs.rows import Phase
 from remotejobs.store.schema import SHIFT
 
 SITE = Path(__file__).parent / "site"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from remotejobs.model import Outcome, Record
-from remotejobs.ports import Ends, Phase
+from remotejobs.ports import Ends
+from remotejobs.rows import Phase
 
 
 class ListLedger:

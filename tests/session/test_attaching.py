@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from remotejobs.errors import UnreachableError
-from remotejobs.ports import Fresh, Phase, Reply, Resume
+from remotejobs.ports import Reply, Resume
+from remotejobs.rows import Fresh, Phase
 from remotejobs.session.attaching import WAIT_SECONDS
 from remotejobs.states import EndReason
 from remotejobs.wsman.clixml.read import deserialize

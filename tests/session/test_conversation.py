@@ -10,7 +10,8 @@ import pytest
 from remotejobs.clock import ManualClock
 from remotejobs.errors import UnreachableError
 from remotejobs.model import Clocks, JobSpec, ScriptCommand, SessionOption, Stream, Target
-from remotejobs.ports import Attempt, ChildTask, Ends, Fresh, Phase, Reply, Resume
+from remotejobs.ports import Attempt, ChildTask, Ends, Reply, Resume
+from remotejobs.rows import Fresh, Phase
 from remotejobs.session.prepared import prepare
 from remotejobs.session.runner import PsrpRunner
 from remotejobs.states import EndReason

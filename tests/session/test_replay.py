@@ -11,7 +11,8 @@ import pytest
 
 from remotejobs.clock import SystemClock
 from remotejobs.model import JobSpec, ScriptCommand, SessionOption, Stream, Target
-from remotejobs.ports import Attempt, ChildTask, Ends, Fresh
+from remotejobs.ports import Attempt, ChildTask, Ends
+from remotejobs.rows import Fresh
 from remotejobs.session.prepared import prepare
 from remotejobs.session.runner import PsrpRunner
 from remotejobs.states import EndReason

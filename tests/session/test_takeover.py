@@ -16,7 +16,8 @@ from remotejobs.auth import tokens
 from remotejobs.auth.credentials import Credential, Secret
 from remotejobs.clock import SystemClock
 from remotejobs.model import JobSpec, Limits, Outcome, Record, ScriptCommand, SessionOption, Stream, Target
-from remotejobs.ports import Attempt, ChildTask, Fresh, Resume, Transport
+from remotejobs.ports import Attempt, ChildTask, Resume, Transport
+from remotejobs.rows import Fresh
 from remotejobs.session.prepared import PreparedJob, prepare
 from remotejobs.session.runner import PsrpRunner
 from remotejobs.session.sessions import HostSessions

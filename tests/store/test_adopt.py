@@ -14,7 +14,7 @@ import pytest
 from remotejobs.clock import ManualClock
 from remotejobs.errors import JobError, StoreError
 from remotejobs.model import JobSpec, Record, ScriptCommand, Stream, Target
-from remotejobs.ports import Arrival, ChildRow, Fresh, JobRow, Phase
+from remotejobs.rows import Arrival, ChildRow, Fresh, JobRow, Phase
 from remotejobs.states import JobState
 from remotejobs.store import adopt as adopt_module
 from remotejobs.store.schema import connect

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from remotejobs.errors import ConfigurationError
 from remotejobs.model import Clocks, JobSpec, Limits, Outcome, Record, ScriptCommand, SessionOption, Stream, Target
-from remotejobs.ports import Arrival, ChildRow, Fresh, JobRow, Phase, Request
+from remotejobs.rows import Arrival, ChildRow, Fresh, JobRow, Phase, Request
 from remotejobs.states import EndReason, JobState
 from remotejobs.store import exported
 from remotejobs.store.exported import header_lines, last_line, record_line

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from remotejobs.clock import SystemClock
-from remotejobs.ports import Phase
+from remotejobs.rows import Phase
 from remotejobs.store.sqlite import SqliteStore
 
 WRITER = """

@@ -13,7 +13,7 @@ import pytest
 from remotejobs.clock import ManualClock
 from remotejobs.errors import JobError, LeaseLostError, StoreError
 from remotejobs.model import JobSpec, Outcome, Record, ScriptCommand, Stream, Target
-from remotejobs.ports import LEASE_SECONDS, Phase, Request
+from remotejobs.rows import LEASE_SECONDS, Phase, Request
 from remotejobs.states import EndReason, JobState
 from remotejobs.store import sqlite as sqlite_module
 from remotejobs.store import sweep as sweep_module

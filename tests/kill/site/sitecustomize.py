@@ -46,9 +46,9 @@ def _install() -> None:
         return
     lease = os.environ.get("REMOTEJOBS_LEASE")
     if lease:
-        from remotejobs import ports
+        from remotejobs import rows
 
-        ports.LEASE_SECONDS = float(lease)
+        rows.LEASE_SECONDS = float(lease)
     if not words or words[0] != ("worker" if "__worker" in argv else "cli"):
         return
     if words[1] == "time":
