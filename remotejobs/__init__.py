@@ -11,7 +11,8 @@ With `as_job=True` a process of its own runs the job, and get_job, receive_job, 
 disconnect_job, connect_job and retry_job find it from any other; export_job and import_job carry it to another
 computer.
 
-get_session and remove_session are for the PowerShell sessions that hosts hold.
+get_session and remove_session are for the PowerShell sessions that hosts hold; test_wsman finds out what is wrong
+between here and a host.
 
 `remotejobs.sync` has the same names without await. Names load when they are first used.
 """
@@ -21,6 +22,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from remotejobs.api.diagnose import test_wsman
     from remotejobs.api.files import export_job, import_job
     from remotejobs.api.invoke import invoke_command, retry_job, session_option
     from remotejobs.api.jobs import (
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     )
     from remotejobs.api.sessions import get_session, remove_session
     from remotejobs.auth.credentials import Credential, Secret
+    from remotejobs.doctor.findings import Finding, HostDiagnosis
     from remotejobs.errors import RemoteJobsError
     from remotejobs.jobs.job import ChildEnd, ChildJob, RemoteJob
     from remotejobs.jobs.received import ReceivedRecord
@@ -51,6 +54,8 @@ _HOMES = {
     "Clocks": "model",
     "Credential": "auth.credentials",
     "EndReason": "states",
+    "Finding": "doctor.findings",
+    "HostDiagnosis": "doctor.findings",
     "JobSpec": "model",
     "JobState": "states",
     "JobStateEvent": "jobs.watching",
@@ -78,6 +83,7 @@ _HOMES = {
     "retry_job": "api.invoke",
     "session_option": "api.invoke",
     "stop_job": "api.jobs",
+    "test_wsman": "api.diagnose",
     "wait_job": "api.jobs",
 }
 __all__ = [
@@ -86,6 +92,8 @@ __all__ = [
     "Clocks",
     "Credential",
     "EndReason",
+    "Finding",
+    "HostDiagnosis",
     "JobSpec",
     "JobState",
     "JobStateEvent",
@@ -113,6 +121,7 @@ __all__ = [
     "retry_job",
     "session_option",
     "stop_job",
+    "test_wsman",
     "wait_job",
 ]
 

@@ -15,11 +15,12 @@ import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from remotejobs import detach
-from remotejobs.auth.credentials import Credential, Secret
+from remotejobs.auth.credentials import Credential, packed, unpacked
 from remotejobs.clock import SystemClock
 from remotejobs.engine.descriptors import Capacity, capacity
 from remotejobs.engine.fanout import Fanout
@@ -30,7 +31,7 @@ from remotejobs.jobs.connecting import begun
 from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.worker import LeasedJob
 from remotejobs.model import JobSpec, Outcome, SessionOption, Target
-from remotejobs.ports import ChildTask, Clock, JobStore, Resume
+from remotejobs.ports import ChildTask, Clock, JobStore, Resume, Transport
 from remotejobs.rows import ChildRow, JobRow, Phase, Request
 from remotejobs.session.prepared import PreparedJob, prepare
 from remotejobs.session.runner import PsrpRunner
@@ -41,7 +42,12 @@ from remotejobs.store.home import open_store as open_store
 from remotejobs.store.memory import MemoryStore
 from remotejobs.store.retention import retention
 from remotejobs.store.retention import tidy as tidy
-from remotejobs.transport.connector import connector
+from remotejobs.transport.connector import Connector
+from remotejobs.transport.names import Names
+from remotejobs.transport.tls import client_context
+
+if TYPE_CHECKING:
+    from remotejobs.doctor.doctor import Doctor
 
 _log = logging.getLogger(__name__)
 
@@ -115,9 +121,7 @@ async def start_worker(
     home = home or state_directory()
     order = {
         "mode": mode,
-        "credentials": {
-            name: {"user": each.username, "password": each.secret.reveal()} for name, each in credentials.items()
-        },
+        "credentials": {name: packed(each) for name, each in credentials.items()},
     }
     try:
         starting = starting or detach.Starting(home)
@@ -128,22 +132,20 @@ async def start_worker(
         raise
 
 
-def run_worker(begin: Callable[[Iterable[str]], object] | None = None) -> int:
+def run_worker(begin: Callable[[], object] | None = None) -> int:
     """Be a worker: take the order from standard input, run the job, return the exit code.
 
     Args:
-        begin: Called with the passwords, which no log may show, before anything else is done with them.
+        begin: Called when the passwords are known, which no log may show, before anything else is done with them.
     """
     detach.settle()
     order: dict[str, Any] = {}
     try:
         order = detach.take_order()
         detach.keep_log(state_directory(), order)
-        credentials = {
-            name: Credential(each["user"], Secret(each["password"])) for name, each in order["credentials"].items()
-        }
+        credentials = {name: unpacked(each) for name, each in order.pop("credentials").items()}
         if begin:
-            begin([each.secret.reveal() for each in credentials.values()])
+            begin()
         return run_loop(_serve(int(order["job"]), str(order["mode"]), credentials))
     except RemoteJobsError as error:
         detach.answer(f"error: {error.message}")
@@ -164,7 +166,71 @@ def sessions(spec: JobSpec, credentials: Mapping[str, Credential], clock: Clock 
     Raises:
         UsageError: As `start`.
     """
-    plan, guard = _plan(spec, credentials), Guard()
+    plan = _plan(spec, credentials)
+    return HostSessions(plan.prepared, clock or SystemClock(), _admission(spec), plan.room.slots)
+
+
+def doctor(spec: JobSpec, credentials: Mapping[str, Credential], clock: Clock | None = None) -> Doctor:
+    """Make what examines hosts, as many at a time as a job would have, behind the same guard.
+
+    Args:
+        spec: The hosts and how they are reached; its command is what the shell step runs.
+        credentials: As in `start`; a target without one is examined as far as that goes.
+        clock: Time.
+
+    Raises:
+        ConfigurationError: A certificate file that cannot be used. What is wrong with one target is a finding.
+    """
+    from remotejobs.auth.tokens import Contexts
+    from remotejobs.doctor.doctor import Doctor
+    from remotejobs.doctor.patient import Tools
+    from remotejobs.doctor.probes import name_of
+
+    option = _absolute(spec.session_option)
+    spec, clock = dataclasses.replace(spec, session_option=option), clock or SystemClock()
+    ways: dict[tuple[str | None, str | None, bool | None], Connector] = {}  # what one target cannot do is its own
+
+    def connect(target: Target) -> Transport:
+        key = (target.authentication, target.credential, target.ssl)
+        if key not in ways:
+            ways[key] = Connector(spec, credentials, [target])
+        return ways[key](target)
+
+    def credential(target: Target) -> Credential | None:
+        name = target.credential or spec.credential or ""
+        return credentials.get(name) or (None if target.credential else credentials.get(""))
+
+    contexts = Contexts(option)  # for tickets that are asked for in advance
+
+    def close() -> None:
+        contexts.close()
+        for way in ways.values():
+            way.close()
+
+    room = capacity(spec.slots)
+    prepared = prepare(spec, connect, asyncio.Semaphore(room.spare))
+    bare = dataclasses.replace(option, certificate_file=None, certificate_key_file=None)
+    lenient = client_context(dataclasses.replace(bare, skip_ca_check=True, skip_cn_check=True))
+    encrypted = any(spec.endpoint(target).ssl for target in spec.targets)
+    tools = Tools(
+        prepared,
+        PsrpRunner(prepared, clock),
+        clock,
+        Names(),
+        name_of,
+        _admission(spec),
+        client_context(dataclasses.replace(bare, skip_ca_check=False, skip_cn_check=False)) if encrypted else lenient,
+        lenient,
+        credential,
+        lambda target: contexts.context("Kerberos", credential(target), spec.endpoint(target)),
+        close,
+    )
+    return Doctor(tools, room.slots)
+
+
+def _admission(spec: JobSpec) -> Callable[[Target], AbstractAsyncContextManager[None]]:
+    """The guard as what asks hosts one thing passes it; an error leaves through it."""
+    guard = Guard()
 
     @contextlib.asynccontextmanager
     async def admit(target: Target) -> AsyncIterator[None]:
@@ -174,12 +240,13 @@ def sessions(spec: JobSpec, credentials: Mapping[str, Credential], clock: Clock 
             yield
             accepted = True
         except (AuthenticationError, AccessDeniedError, FaultError) as error:
-            accepted = not isinstance(error, AuthenticationError)
+            if error.details.get("refused", True):  # not: a host or a domain that is not set up for it
+                accepted = not isinstance(error, AuthenticationError)
             raise
         finally:
             guard.leave(name, accepted=accepted)
 
-    return HostSessions(plan.prepared, clock or SystemClock(), admit, plan.room.slots)
+    return admit
 
 
 class _Staying:
@@ -263,6 +330,7 @@ class _Plan(NamedTuple):
     prepared: PreparedJob
     room: Capacity
     notes: tuple[str, ...]
+    close: Callable[[], None]  # tickets and hashes go with the job
 
 
 def _plan(spec: JobSpec, credentials: Mapping[str, Credential], targets: Sequence[Target] | None = None) -> _Plan:
@@ -272,13 +340,17 @@ def _plan(spec: JobSpec, credentials: Mapping[str, Credential], targets: Sequenc
         UsageError: It cannot be done as written.
     """
     spec = dataclasses.replace(spec, session_option=_absolute(spec.session_option))
-    connect = connector(spec, credentials, spec.targets if targets is None else targets)
+    connect = Connector(spec, credentials, spec.targets if targets is None else targets)
     room = capacity(spec.slots)
     notes: tuple[str, ...] = ()
     if room.slots < min(spec.slots, len(spec.targets)):
         held = f"ThrottleLimit {spec.slots} is held at {room.slots} by the limit of open files"
         notes = (f"{held} ({room.limit}; ulimit -n).",)
-    return _Plan(spec, prepare(spec, connect, asyncio.Semaphore(room.spare)), room, notes)
+    secrets = {name: each.secret.reveal for name, each in credentials.items() if each.secret}
+    prepared = prepare(spec, connect, asyncio.Semaphore(room.spare), secrets)
+    if targets is None:  # who takes a job over may do without: what has begun needs them no more
+        prepared.secrets.require()
+    return _Plan(spec, prepared, room, notes, connect.close)
 
 
 def _leased(row: JobRow, plan: _Plan, book: JobStore, epoch: int, clock: Clock) -> LeasedJob:
@@ -296,7 +368,7 @@ def _leased(row: JobRow, plan: _Plan, book: JobStore, epoch: int, clock: Clock) 
         deadline=spec.clocks.deadline,
         credential=spec.credential or "",
     )
-    return LeasedJob(book, job_id, epoch, fanout, clock)
+    return LeasedJob(book, job_id, epoch, fanout, clock, ended=plan.close)
 
 
 def _task(index: int, child: ChildRow) -> ChildTask:

@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from remotejobs.config.load import VARIABLE as CONFIG
+from remotejobs.config.load import load
 from remotejobs.errors import ConfigurationError, JobError
 from remotejobs.store.home import log_path, state_directory
 
@@ -214,10 +216,14 @@ def _popen(command: list[str], home: Path, errors: int, **how: Any) -> subproces
 
 
 def _environment(home: Path) -> dict[str, str]:
-    environment = {name: value for name, value in os.environ.items() if name.upper() != _PASSWORD}
+    hidden = {_PASSWORD, *(name.upper() for name in load().secret_variables())}
+    environment = {name: value for name, value in os.environ.items() if name.upper() not in hidden}
     environment[_HOME] = str(home.absolute())
-    if environment.get(_LOG):
-        environment[_LOG] = str(Path(environment[_LOG]).absolute())  # the worker lives in another folder
+    for name in (_LOG, CONFIG):
+        if environment.get(name):
+            environment[name] = str(
+                Path(environment[name]).expanduser().absolute()
+            )  # the worker lives in another folder
     package = Path(__file__).parents[1]
     if package.name not in ("site-packages", "dist-packages"):
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(package), environment.get("PYTHONPATH"))))

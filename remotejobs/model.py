@@ -16,6 +16,10 @@ from remotejobs.states import EndReason, JobState
 
 DEFAULT_THROTTLE_LIMIT = 32
 DEFAULT_CONFIGURATION = "Microsoft.PowerShell"
+MECHANISMS = ("Default", "Basic", "Negotiate", "NegotiateWithImplicitCredential", "Credssp", "Digest", "Kerberos")
+"""PowerShell's AuthenticationMechanism enumeration, in its order."""
+IMPLICIT_MECHANISMS = frozenset({"Default", "Negotiate", "NegotiateWithImplicitCredential", "Kerberos"})
+"""Those that do without a credential: with the tickets, or the Windows logon, of the current user."""
 
 
 class Stream(IntEnum):
@@ -108,6 +112,11 @@ class SessionOption:
         ca_file, ca_path: A PEM file, a folder of them, to verify against in place of the system's.
         certificate_file, certificate_key_file: Client certificate (PEM).
         allow_unencrypted: Permit Basic, and bodies without sealing, over http.
+        spn_service: Service class of the name that Kerberos asks a ticket for; with `host`, `http` is tried as well
+            where the domain does not know the first.
+        spn_name: Host part of that name, where it is not the target's; empty is the target's.
+        delegate: Let the host act as the user towards other hosts (Kerberos delegation of the ticket). Needs a
+            forwardable ticket.
         no_machine_profile: Do not load the user's profile (WINRS_NOPROFILE).
         maximum_received_object_size: Bytes of one object; more breaks the session.
         maximum_received_data_size_per_command: Bytes of all output of one command; None is unlimited.
@@ -133,6 +142,9 @@ class SessionOption:
     culture: str = "en-US"
     ui_culture: str = "en-US"
     output_buffering_mode: str = "None"
+    spn_service: str = "host"
+    spn_name: str = ""
+    delegate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,13 +77,15 @@ class AuthContext(Protocol):
 
     `steps` is a generator: it yields the value of the Authorization header for the next request and is sent the values
     of WWW-Authenticate of each answer until the host accepts. It returns when it has nothing more to say; an answer
-    401 after that is a refusal, and final. `every_request` is True where the header goes on each request (Basic,
-    certificate) and there is no handshake. `waits` is True where a step may wait for a server of its own (a KDC): it
+    401 after that is a refusal, and final; an empty value is no header. `every_request` is True where the same header
+    goes on each request (Basic, certificate) and there is no handshake; `anew` where `steps` begins again for each
+    request (Digest). `waits` is True where a step may wait for a server of its own (a KDC): it
     then runs in a thread.
     """
 
     mechanism: str
     every_request: bool
+    anew: bool
     waits: bool
 
     def steps(self, channel_binding: bytes | None) -> Generator[str, Sequence[str], None]: ...

@@ -27,7 +27,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import datetime
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from remotejobs.api import files, invoke, jobs, sessions
+from remotejobs.api import diagnose, files, invoke, jobs, sessions
 from remotejobs.api.invoke import session_option
 from remotejobs.errors import UsageError
 from remotejobs.jobs.job import ChildEnd, ChildJob, JobStateInfo, RemoteJob
@@ -49,6 +49,7 @@ __all__ = [
     "retry_job",
     "session_option",
     "stop_job",
+    "test_wsman",
     "wait_job",
 ]
 
@@ -265,3 +266,4 @@ export_job = _function(files.export_job)
 import_job = _function(files.import_job)
 get_session = _function(sessions.get_session)
 remove_session = _function(sessions.remove_session)
+test_wsman = _function(diagnose.test_wsman)

@@ -6,8 +6,13 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
 from hypothesis import settings
+
+from tests.kdc import kdc, kdc_of_all_tests, no_realm
+
+__all__ = ["kdc", "kdc_of_all_tests"]
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
@@ -15,3 +20,7 @@ settings.load_profile("repeatable")
 # The jobs of whoever runs the tests are not theirs to see; tests that need a state directory make their own.
 os.environ["REMOTEJOBS_HOME"] = tempfile.mkdtemp(prefix="remotejobs-tests-")
 atexit.register(shutil.rmtree, os.environ["REMOTEJOBS_HOME"], ignore_errors=True)
+os.environ["REMOTEJOBS_CONFIG"] = os.devnull  # nor are their settings
+# Nor does any of them ask a real KDC for a ticket, or this computer's caches for one.
+os.environ["KRB5_CONFIG"] = str(no_realm(Path(os.environ["REMOTEJOBS_HOME"])))
+os.environ["KRB5CCNAME"] = f"FILE:{os.environ['REMOTEJOBS_HOME']}/no-tickets"

@@ -8,7 +8,11 @@ venv=${REMOTEJOBS_TEST_VENV:-.venv}
 if [ ! -x "$venv/bin/python" ]; then
     "$python" -m venv "$venv"
 fi
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+extras=test
+if command -v krb5-config >/dev/null; then
+    extras=test,test-kerberos # without Kerberos' headers its tests are skipped, and say so
+fi
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[$extras]"
 
 "$venv/bin/ruff" format --check --quiet .
 "$venv/bin/ruff" check --quiet .

@@ -126,7 +126,7 @@ def test_errors_are_raised_where_the_call_was_made() -> None:
     with pytest.raises(TargetError, match="No target"):
         sync.invoke_command([], "1")
     with pytest.raises(ConfigurationError, match="needs a credential"):
-        sync.invoke_command("web01", "1")
+        sync.invoke_command("web01", "1", authentication="Basic", use_ssl=True)
     with pytest.raises(UsageError, match="SessionOption has no"):
         sync.session_option(nonsense=1)
     with pytest.raises(TypeError, match="unexpected keyword"):

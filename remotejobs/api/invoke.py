@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from remotejobs.api.arguments import without_secrets
 from remotejobs.api.common import Credentials, Seconds, credentials_of, home_of, manager_of, store_of, taking_over
 from remotejobs.auth.credentials import Credential
 from remotejobs.errors import TargetError, UsageError
@@ -73,7 +74,8 @@ async def invoke_command(
         file_path: A local .ps1 file to run instead.
         connection_uri: Endpoints by URI instead of computer_name.
         argument_list: Positional arguments: None, bool, int, float, str, bytes, Decimal, datetime, timedelta, UUID,
-            lists and dictionaries of them.
+            lists and dictionaries of them. A Secret arrives as a SecureString and a Credential as a PSCredential; they
+            are never stored, and go over https or sealed messages only.
         credential: One for all targets; or by name, `""` for targets that name none.
         authentication: Mechanism: Basic for now.
         use_ssl, port, application_name, configuration_name: How targets are reached that do not say otherwise.
@@ -109,12 +111,15 @@ async def invoke_command(
         resolved = Resolved(targets_of(connection_uri), ())
     else:
         resolved = targets_named("localhost" if computer_name is None else computer_name, store)
+    arguments, secrets = without_secrets(argument_list)
+    known = credentials_of(credential)
     spec = JobSpec(
-        command=ScriptCommand(text, tuple(argument_list)),
+        command=ScriptCommand(text, arguments),
         targets=resolved.targets,
         name=job_name,
         throttle_limit=throttle_limit,
         authentication=authentication,
+        credential=known[""].username if "" in known else None,  # who takes the job over must ask for it
         port=port,
         use_ssl=use_ssl,
         application_name=application_name,
@@ -132,7 +137,7 @@ async def invoke_command(
         in_disconnected_session=in_disconnected_session,
         session_names=(session_name,) if session_name and isinstance(session_name, str) else tuple(session_name),
     )
-    return await start(spec, credentials_of(credential), notes=resolved.warnings, as_job=as_job, store=store)
+    return await start(spec, {**known, **secrets}, notes=resolved.warnings, as_job=as_job, store=store)
 
 
 async def start(
@@ -172,6 +177,7 @@ async def retry_job(
     *,
     state: str | Sequence[str] = (),
     reason: str | Sequence[str] = (),
+    argument_list: Sequence[Any] | None = None,
     credential: Credentials = None,
     as_job: bool = False,
     store: JobStore | None = None,
@@ -182,19 +188,27 @@ async def retry_job(
         job: The job.
         state: States of its children, as `Failed`.
         reason: End reasons, as `Unreachable` or `TimedOut`. Without either: all that failed or was stopped.
+        argument_list: Instead of the job's own arguments. It must be given where one of them is a Secret or a
+            Credential: these are not stored.
         credential: As for invoke_command.
         as_job: Hand it to a process of its own.
         store: Where the job is, and the new one will be; the state directory's unless given.
 
     Raises:
         JobError: The job was not found, or no target is in these states.
+        ConfigurationError: SecretArgumentMissing.
     """
     store = store_of(store)
     found = manager_of(store).select(job)
     if len(found) != 1 or not isinstance(found[0], RemoteJob):
         raise UsageError(f"Name one job to retry; {job!r} is not one.", error_id="AmbiguousParameterSet")
     again = retry(found[0], _words(state), _words(reason))
-    return await start(again.spec, credentials_of(credential), notes=again.notes, as_job=as_job, store=store)
+    spec, credentials = again.spec, credentials_of(credential)
+    if argument_list is not None:
+        arguments, secrets = without_secrets(argument_list)
+        spec = dataclasses.replace(spec, command=ScriptCommand(spec.command.text, arguments))
+        credentials = {**credentials, **secrets}
+    return await start(spec, credentials, notes=again.notes, as_job=as_job, store=store)
 
 
 def job_targets(expression: str, store: JobStore | None = None) -> tuple[Target, ...]:

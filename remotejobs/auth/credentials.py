@@ -1,6 +1,7 @@
-"""Secrets, and where a password comes from: a file of its owner's, the environment, a terminal.
+"""Secrets, credentials, and three places where a password comes from: a file of its owner's, a variable, a terminal.
 
-Knows files, the environment and the terminal. Must not know mechanisms, hosts or jobs, and never shows what it holds.
+Knows files, the environment and the terminal. Must not know the configuration, mechanisms, hosts or jobs, and never
+shows what it holds. Which place is asked for which user is the business of providers.py.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import MutableMapping
+import weakref
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from remotejobs.errors import ConfigurationError
 
@@ -19,16 +21,29 @@ _MOST_BYTES = 64 * 1024
 
 
 class Secret:
-    """A password. Shows itself as stars, cannot be copied, pickled or compared; `reveal` is the only way in."""
+    """A password. Shows itself as stars, cannot be copied, pickled or compared; `reveal` is the only way in.
 
-    __slots__ = ("_value",)
+    While it lives, `auth.redaction` takes it out of everything that is written.
+    """
+
+    __slots__ = ("__weakref__", "_value")
 
     def __init__(self, value: str) -> None:
         self._value = value
+        # a new list each time: another thread may be reading the old one
+        _living[:] = [*(each for each in _living if each() is not None), weakref.ref(self)]
 
     def reveal(self) -> str:
-        """The password in clear. Hold it no longer than the call that needs it."""
+        """The password in clear. Hold it no longer than the call that needs it.
+
+        Raises:
+            ConfigurationError: There is none: the credential is one of Kerberos tickets.
+        """
         return self._value
+
+    def __bool__(self) -> bool:
+        """Whether there is a password."""
+        return True
 
     def __repr__(self) -> str:
         return "Secret('***')"
@@ -41,25 +56,68 @@ class Secret:
         raise TypeError("a Secret is neither copied nor pickled")
 
 
+class _NoSecret(Secret):
+    """In the place of a password, where a credential has none: who asks for one is told so."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        pass
+
+    def reveal(self) -> NoReturn:
+        raise ConfigurationError(
+            "This credential has Kerberos tickets or keys and no password: it is for -Authentication Kerberos, "
+            "Negotiate or Default.",
+            error_id="CredentialMissing",
+        )
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "NO_SECRET"
+
+
+NO_SECRET = _NoSecret()
+"""What a credential without a password has; false, where every other Secret is true."""
+
+_living: list[weakref.ref[Secret]] = []
+
+
+def living_secrets() -> list[Secret]:
+    """Every password that this process holds now."""
+    return [secret for reference in list(_living) if (secret := reference()) is not None]
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
-    r"""A user name (`user`, `DOMAIN\user` or `user@domain`) and its password, for one or many targets."""
+    r"""A user (`user`, `DOMAIN\user` or `user@domain`) and what proves it, for one or many targets.
+
+    Attributes:
+        username: The user; with `keytab` or `ccache` the Kerberos principal.
+        secret: The password; NO_SECRET with `keytab` or `ccache`.
+        keytab: A file with the principal's keys: a ticket is fetched with them.
+        ccache: A credential cache with a ticket that somebody has fetched (a file, or TYPE:NAME).
+    """
 
     username: str
-    secret: Secret
+    secret: Secret = NO_SECRET
+    keytab: str | None = None
+    ccache: str | None = None
 
 
-def find_credential(username: str, password_file: str | None = None) -> Credential:
-    """The credential of `username`: from `password_file` where given, else the environment, else a terminal.
+def packed(credential: Credential) -> dict[str, str | None]:
+    """A credential in clear, as it goes through the pipe to a worker, and nowhere else."""
+    password = credential.secret.reveal() if credential.secret else None
+    names = {"keytab": credential.keytab, "ccache": credential.ccache}
+    return {"user": credential.username, "password": password, **names}
 
-    Raises:
-        ConfigurationError: The file is refused, or there is no password and no terminal to ask at.
-    """
-    # the variable goes in any case: what we start later must not inherit it
-    from_environment = secret_from_environment()
-    if password_file is not None:
-        return Credential(username, secret_from_file(password_file))
-    return Credential(username, from_environment or secret_from_terminal(username))
+
+def unpacked(order: Mapping[str, Any]) -> Credential:
+    """What `packed` has made."""
+    password = order.get("password")
+    secret = NO_SECRET if password is None else Secret(password)
+    return Credential(str(order["user"]), secret, order.get("keytab"), order.get("ccache"))
 
 
 def secret_from_file(path: str) -> Secret:
@@ -87,25 +145,37 @@ def secret_from_file(path: str) -> Secret:
         ) from None
     if len(data) > _MOST_BYTES:
         raise ConfigurationError(f"The password file {path} is too large to hold a password.", path=path)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        # `from None`: the exception carries the bytes
-        raise ConfigurationError(f"The password file {path} is not UTF-8 text. Save it as UTF-8.", path=path) from None
+    text = _text(data)
+    if text is None:
+        raise ConfigurationError(f"The password file {path} is not UTF-8 text. Save it as UTF-8.", path=path)
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
         raise ConfigurationError(f"The password file {path} is empty.", path=path)
     return Secret(text)
 
 
-def secret_from_environment(environ: MutableMapping[str, str] = os.environ) -> Secret | None:
-    """Take REMOTEJOBS_PASSWORD out of the environment; None where it is not set or empty."""
-    value = environ.pop(ENVIRONMENT_VARIABLE, "")
+def _text(data: bytes) -> str | None:
+    """Decode, and let nothing be raised from the error, which carries the bytes."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+
+
+def secret_from_environment(
+    environ: MutableMapping[str, str] = os.environ, variable: str = ENVIRONMENT_VARIABLE
+) -> Secret | None:
+    """Take a variable, REMOTEJOBS_PASSWORD, out of the environment; None where it is not set or empty."""
+    value = environ.pop(variable, "")
     return Secret(value) if value else None
 
 
-def secret_from_terminal(username: str) -> Secret:
+def secret_from_terminal(username: str, name: str = "") -> Secret:
     """Ask for the password at the terminal, without echo.
+
+    Args:
+        username: Whose.
+        name: What the configuration calls the credential, if it does.
 
     Raises:
         ConfigurationError: There is no terminal, or nothing was typed.
@@ -118,7 +188,7 @@ def secret_from_terminal(username: str) -> Secret:
     from getpass import getpass
 
     try:
-        value = getpass(f"Password for {username}: ")
+        value = getpass(f"Password for {username}{name and f' ({name})'}: ")
     except EOFError:
         value = ""
     if not value:

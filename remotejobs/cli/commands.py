@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from remotejobs.cli.parameters import Command
+from remotejobs.cli.tables.config import CONFIG
 from remotejobs.cli.tables.files import EXPORT, IMPORT
 from remotejobs.cli.tables.invoke import INVOKE
 from remotejobs.cli.tables.jobs import CONNECT, DISCONNECT, GET, RECEIVE, REMOVE, RETRY, STOP, WAIT
 from remotejobs.cli.tables.local import HELP, HOSTS, SIMULATE, WORKER
 from remotejobs.cli.tables.sessions import SESSIONS
+from remotejobs.cli.tables.test import IDENTIFY, TEST
 from remotejobs.cli.words import suggestion
 from remotejobs.errors import UsageError
 
@@ -32,7 +34,10 @@ COMMANDS = (
     EXPORT,
     IMPORT,
     SESSIONS,
+    TEST,
+    IDENTIFY,
     HOSTS,
+    CONFIG,
     SIMULATE,
     HELP,
 )

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from remotejobs import detach
 from remotejobs.api.invoke import job_targets, read_script, targets_of
-from remotejobs.auth.credentials import Credential, find_credential
+from remotejobs.auth.credentials import Credential
+from remotejobs.auth.providers import Credentials, names_of
 from remotejobs.cli.logfile import close_log, open_log
+from remotejobs.config.load import load
 from remotejobs.errors import ConfigurationError, RemoteJobsError, StoreError
 from remotejobs.jobs.job import ChildEnd, RemoteJob
 from remotejobs.jobs.received import ReceivedRecord
@@ -51,7 +53,7 @@ def invoke(values: Mapping[str, Any], starting: detach.Starting | None) -> int:
             return compose.run_loop(_submit(spec, credentials, starting))
         except StoreError as error:
             raise no_job(error) from None
-    log = open_log(values.get("LogFile"), [c.secret.reveal() for c in credentials.values()])
+    log = open_log(values.get("LogFile"))
     store = None if values.get("NoStore") else _store(needed=spec.in_disconnected_session)
     try:
         code = compose.run_loop(_invoke(spec, credentials, values, store))
@@ -280,6 +282,14 @@ def _spec(values: Mapping[str, Any], targets: tuple[Target, ...]) -> JobSpec:
 
 
 def credentials_of(values: Mapping[str, Any], targets: tuple[Target, ...]) -> dict[str, Credential]:
-    """One password source for the user of -Credential and for the users that a server list names."""
-    names = [values.get("Credential"), *(target.credential for target in targets)]
-    return {name: find_credential(name, values.get("PasswordFile")) for name in dict.fromkeys(names) if name}
+    """The credentials that these targets need, by name; each password is asked for once, and none that is not needed.
+
+    Raises:
+        ConfigurationError: A name of a server list that means nothing, or a password that is not to be had.
+    """
+    user = values.get("Credential")
+    sources = Credentials(load(), user=user, password_file=values.get("PasswordFile"))
+    named = names_of((target.credential, target.name) for target in targets)
+    sources.check(named)
+    usual = user if any(target.credential is None for target in targets) else None
+    return {name: sources.find(name) for name in dict.fromkeys((usual, *named)) if name}

@@ -8,16 +8,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from remotejobs.api.jobs import get_job
-from remotejobs.auth.credentials import Credential, find_credential
+from remotejobs.auth.credentials import Credential
 from remotejobs.cli.lines import error_line
 from remotejobs.errors import ConfigurationError, JobError, RemoteJobsError
 from remotejobs.jobs.job import ChildJob, RemoteJob
 from remotejobs.model import Outcome
 from remotejobs.views.jobtable import write_jobs
 from remotejobs.views.terminal import terminal_width
+
+if TYPE_CHECKING:
+    from remotejobs.auth.providers import Credentials
 
 Job = RemoteJob | ChildJob
 FAILED, UNFINISHED = 1, 6
@@ -130,7 +133,7 @@ class Passwords:
     def __init__(self, values: Mapping[str, Any]) -> None:
         self._user: str | None = values.get("Credential")
         self._file: str | None = values.get("PasswordFile")
-        self._found: dict[str, Credential] = {}
+        self._sources: Credentials | None = None
 
     async def given(self, work: Callable[[Mapping[str, Credential]], Awaitable[_Result]]) -> _Result:
         """Do `work` without credentials, and once more with those that it says it needs.
@@ -150,9 +153,12 @@ class Passwords:
         return await work({name: self._credential(user) for name, user in users.items() if user})
 
     def _credential(self, user: str) -> Credential:
-        if user not in self._found:
-            self._found[user] = find_credential(user, self._file)
-        return self._found[user]
+        if self._sources is None:  # most commands on jobs need no password: they do not wait for these modules
+            from remotejobs.auth.providers import Credentials
+            from remotejobs.config.load import load
+
+            self._sources = Credentials(load(), user=self._user, password_file=self._file)
+        return self._sources.find(user)
 
 
 def exit_code_of(jobs: Iterable[Job], *, locations: frozenset[str] = frozenset(), fail_on_error: bool = False) -> int:

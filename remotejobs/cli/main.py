@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from remotejobs.cli.binder import bind
 from remotejobs.cli.commands import COMMANDS, find_command
+from remotejobs.cli.defaults import with_defaults
 from remotejobs.cli.lines import error_line, one_line
 from remotejobs.cli.words import Name, read
 from remotejobs.errors import BindingError, ConfigurationError, RemoteJobsError
@@ -86,6 +87,7 @@ class _Line:
         self.debug = self.debug or bool(bound.values.get("Debug"))
         if command.check:
             command.check(bound.values)
+        bound = with_defaults(command, bound)
         module = importlib.import_module(f"remotejobs.cli.verbs.{command.name.lstrip('_')}")
         code: int = module.run(bound)
         return code
@@ -93,19 +95,25 @@ class _Line:
     def say(self, error: RemoteJobsError) -> None:
         """One line: what happened, PowerShell's error id where there is one, where to read on after a mistake."""
         see = f" See: {self.see}" if isinstance(error, BindingError) else ""
-        print(error_line(self.called, error) + see, file=sys.stderr)
+        _write(error_line(self.called, error) + see)
 
     def say_unexpected(self, error: Exception) -> None:
         """A mistake of this program: the traceback only when it was asked for."""
         if self.debug:
             import traceback
 
-            traceback.print_exception(error)
-        print(
+            _write("".join(traceback.format_exception(error)).rstrip())
+        _write(
             f"{self.called}: internal error, {type(error).__name__}: {one_line(str(error))}"
-            f"{'' if self.debug else ' (-Debug, or REMOTEJOBS_DEBUG=1, prints the traceback for a bug report)'}",
-            file=sys.stderr,
+            f"{'' if self.debug else ' (-Debug, or REMOTEJOBS_DEBUG=1, prints the traceback for a bug report)'}"
         )
+
+
+def _write(text: str) -> None:
+    """To stderr, without any password that is known."""
+    from remotejobs.auth.redaction import redact
+
+    print(redact(text), file=sys.stderr)
 
 
 def _names(words: Sequence[str]) -> set[str]:

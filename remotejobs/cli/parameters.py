@@ -42,6 +42,7 @@ class Parameter(NamedTuple):
         minimum, maximum: Smallest and largest number allowed (ValidateRange).
         remaining: Takes every positional argument that is left over (ValueFromRemainingArguments).
         common: A parameter of every command; gives way to the command's own when a prefix fits both.
+        setting: Its default may be set in `[defaults]` of the configuration (see setting_key).
     """
 
     name: str
@@ -55,6 +56,7 @@ class Parameter(NamedTuple):
     maximum: int | None = None
     remaining: bool = False
     common: bool = False
+    setting: bool = False
 
     def membership(self, parameter_set: str) -> Membership | None:
         """How it takes part in `parameter_set`; None where it does not."""
@@ -69,6 +71,11 @@ class Parameter(NamedTuple):
     def kebab_names(self) -> tuple[str, ...]:
         """The same in GNU's manner: `UseSSL` is `use-ssl`."""
         return tuple(_WORD.sub("-", name).lower() for name in self.names)
+
+    @property
+    def setting_key(self) -> str:
+        """What it is called in the configuration: `UseSSL` is `use_ssl`."""
+        return self.kebab_names[0].replace("-", "_")
 
 
 class Example(NamedTuple):

@@ -253,7 +253,8 @@ def _objects(argument: Argument) -> list[Any] | None:
     return [argument.raw] if argument.block is not None else [item.constant for item in argument.elements]
 
 
-def _session_option(argument: Argument) -> SessionOption:
+def _session_option(argument: Argument) -> dict[str, Any]:
+    """The fields that were given; the others may come from the configuration."""
     given: dict[str, Any] = {}
     for pair in ",".join(item.text for item in argument.elements).split(","):
         key, equals, text = (part.strip() for part in pair.partition("="))
@@ -267,7 +268,7 @@ def _session_option(argument: Argument) -> SessionOption:
     idle = given.get("idle_timeout")
     if idle is not None and idle < _SHORTEST_IDLE:
         raise ValueError(f"The session option 'IdleTimeout' is at least {_SHORTEST_IDLE} seconds; {idle:g} was given.")
-    return SessionOption(**given)
+    return given
 
 
 def _option_value(key: str, kind: ParameterType, text: str | None) -> Any:

@@ -338,7 +338,11 @@ class Fanout:
                 if refusal is not None:
                     return Attempt(Phase.QUEUED, refusal)
                 attempt = await self._runner.run(control.child, ledger, control)
-                refused = isinstance(attempt.error, AuthenticationError) and attempt.phase is Phase.AUTHENTICATE
+                refused = (
+                    isinstance(attempt.error, AuthenticationError)
+                    and attempt.phase is Phase.AUTHENTICATE
+                    and attempt.error.details.get("refused", True)  # not: a host or a domain that is not set up for it
+                )
                 control.leave_gate(accepted=False if refused else None)
         finally:
             control.leave_gate(accepted=None)

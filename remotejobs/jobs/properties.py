@@ -11,6 +11,7 @@ from datetime import datetime
 
 from remotejobs.jobs import presumed
 from remotejobs.jobs.child import ChildEnd, JobStateInfo, utc
+from remotejobs.model import IMPLICIT_MECHANISMS
 from remotejobs.ports import Clock, JobStore, Running
 from remotejobs.rows import ChildRow, JobRow
 from remotejobs.states import JobState, parent_state
@@ -115,10 +116,17 @@ class JobProperties:
 
     @property
     def credential_names(self) -> list[str]:
-        """Names of the credentials that its unfinished targets need; `""` is the one for those that name none."""
-        row = self.row
-        names = (c.target.credential or row.spec.credential or "" for c in row.children if not c.state.finished)
-        return list(dict.fromkeys(names))
+        """Names of the credentials that its unfinished targets need; `""` is the one for those that name none.
+
+        Where none is named and the mechanism can do with the current user's tickets, none is needed.
+        """
+        row, spec = self.row, self.row.spec
+        needed = dict[str, None]()
+        for target in (child.target for child in row.children if not child.state.finished):
+            name = target.credential or spec.credential or ""
+            if name or (target.authentication or spec.authentication) not in IMPLICIT_MECHANISMS:
+                needed[name] = None
+        return list(needed)
 
     @property
     def ps_begin_time(self) -> datetime | None:

@@ -93,11 +93,22 @@ class ReceivedRecord:
         from remotejobs.wsman.clixml.values import PSObject
 
         value = deserialize(self.record.raw)
+        if b"<SS" in self.record.raw:
+            self._unlock(value)
         if self.stream is not Stream.Output:
             return from_clixml(self.stream, value)
         if isinstance(value, PSObject):
             value.set_origin(self.computer_name, self.runspace_id, show=self.show_computer_name)
         return value
+
+    def _unlock(self, value: Any) -> None:
+        """Where the key of the session is here, the SecureStrings in a value can be read."""
+        from remotejobs.wsman.clixml.values import secure_strings
+        from remotejobs.wsman.psrp.sessionkey import KEYS
+
+        if key := KEYS.get(self.runspace_id):
+            for each in secure_strings(value):
+                each.unlock(key.decrypt)
 
     def __repr__(self) -> str:
         return f"<ReceivedRecord {self.computer_name} {self.stream.name} {self.record.seq}>"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from remotejobs.errors import JobError, LeaseLostError, RemoteJobsError, StoreError
@@ -54,14 +55,25 @@ class LeasedJob:
         epoch: Of the lease.
         work: What runs it.
         clock: Time.
+        ended: Called when the run is over.
     """
 
-    def __init__(self, store: JobStore, job_id: int, epoch: int, work: Work, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        job_id: int,
+        epoch: int,
+        work: Work,
+        clock: Clock,
+        *,
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._job_id = job_id
         self._epoch = epoch
         self._work = work
         self._clock = clock
+        self._ended = ended
         self._obeyed: set[int] = set()
         self._awaited = False
         self._leaving: asyncio.Task[None] | None = None
@@ -111,6 +123,7 @@ class LeasedJob:
         try:
             await self._work.run()
         finally:
+            self._ended()
             if self._leaving:
                 beside.append(self._leaving)
             for task in beside:

@@ -27,7 +27,7 @@ from remotejobs.session.attaching import look, take_back
 from remotejobs.session.exchange import ask
 from remotejobs.session.intake import Intake
 from remotejobs.session.link import Link
-from remotejobs.session.opening import command, open_pool, send
+from remotejobs.session.opening import command, exchange_keys, open_pool, send
 from remotejobs.session.outcomes import (
     ended_as,
     ended_by,
@@ -113,6 +113,8 @@ class Conversation:
             RemoteJobsError: What ended the attempt; `outcome_of` says how the child ends by it.
         """
         link, control = self._link, self._control
+        if self._resume is None and self._job.secrets.missing:
+            return Outcome(EndReason.NotStarted, f"Not begun: {self._job.secrets.words}")
         try:
             control.on_request(self._requested)
             await link.within(link.transport.open(), "connect")
@@ -208,6 +210,12 @@ class Conversation:
         link.note("runspace opened, protocol %s", runspace.version)
         if runspace.version != "2.1":
             shell.resize(LARGE_ENVELOPE_SIZE)
+        secrets = self._job.secrets
+        if secrets.names or runspace.key_requests:
+            pair = await link.within(secrets.key_pair(), "open", due)
+            key = await exchange_keys(link, shell, runspace, pair, due)
+            runspace.pipeline = secrets.fill(runspace.pipeline, runspace.pool_id, key)
+            link.note("session key exchanged")
 
     def _create(self, packet: bytes) -> Coroutine[None, None, str]:
         option = self._option

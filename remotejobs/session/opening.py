@@ -1,4 +1,4 @@
-"""The requests that open a runspace pool and give it a script: which of them may be sent a second time.
+"""The requests that open a runspace pool, exchange keys and give it a script: which of them may be sent a second time.
 
 Knows Receive of the pool, Command and Send. Must not know phases, ledgers or outcomes.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from remotejobs.errors import FaultError, ProtocolError, UnreachableError
+from remotejobs.errors import FaultError, ProtocolError, TimedOutError, UnreachableError
 from remotejobs.ports import Clock
 from remotejobs.session.exchange import AnswerLostError, ask
 from remotejobs.session.link import Link, delays
 from remotejobs.wsman.envelopes import read_answer
 from remotejobs.wsman.faults import Means, meaning
 from remotejobs.wsman.psrp.runspace import PoolState, Runspace
+from remotejobs.wsman.psrp.sessionkey import KeyPair, SessionKey
 from remotejobs.wsman.received import read_received
 from remotejobs.wsman.shells import PowerShellShell, read_command
 
@@ -36,22 +37,58 @@ async def open_pool(
     for packet in packets:
         await link.within(ask(link.transport, shell.send(packet, None), read_answer), "open", due)
     while runspace.pool_state != PoolState.Opened:
-        try:
-            received = await link.within(ask(link.transport, shell.receive(None), read_received), "open", due)
-        except FaultError as fault:
-            if meaning(fault).means is not Means.NOTHING_YET:
-                raise
-            await link.pause()
-            continue
-        runspace.feed_pool(received.data)
-        await link.pause(received.data)
+        done = await _receive(link, shell, runspace, due)
         for reply in runspace.take_replies():
             await link.within(ask(link.transport, shell.send(reply, None, "pr"), read_answer), "open", due)
-        if runspace.closed or received.done:
-            raise ProtocolError(
-                "The host could not open a runspace"
-                + (f": {runspace.pool_reason}" if runspace.pool_reason else " and did not say why.")
-            )
+        if runspace.closed or done:
+            raise _closed("The host could not open a runspace", runspace)
+
+
+async def exchange_keys(
+    link: Link, shell: PowerShellShell, runspace: Runspace, pair: KeyPair, due: float | None
+) -> SessionKey:
+    """Tell an open pool our public key, and receive its session key.
+
+    Args:
+        link: The connection.
+        shell, runspace: Open.
+        pair: Our keys.
+        due: Until when, monotonic.
+
+    Raises:
+        RemoteJobsError: The host did not take part.
+    """
+    try:
+        for packet in runspace.exchanging(pair.public, shell.payload_size):
+            await link.within(ask(link.transport, shell.send(packet, None), read_answer), "open", due)
+        while runspace.encrypted_key is None:
+            done = await _receive(link, shell, runspace, due)
+            if runspace.closed or (done and runspace.encrypted_key is None):
+                raise _closed("The host closed the runspace in the exchange of keys", runspace)
+    except TimedOutError as error:
+        if error.details["clock"] != "open":
+            raise
+        words = "The host did not answer the exchange of keys, which secret arguments need, in time."
+        raise TimedOutError(words, **error.details) from None
+    return pair.session_key(runspace.encrypted_key)
+
+
+async def _receive(link: Link, shell: PowerShellShell, runspace: Runspace, due: float | None) -> bool:
+    """Ask the pool for news once; True where the host says that there will be no more."""
+    try:
+        received = await link.within(ask(link.transport, shell.receive(None), read_received), "open", due)
+    except FaultError as fault:
+        if meaning(fault).means is not Means.NOTHING_YET:
+            raise
+        await link.pause()
+        return False
+    runspace.feed_pool(received.data)
+    await link.pause(received.data)
+    return received.done
+
+
+def _closed(words: str, runspace: Runspace) -> ProtocolError:
+    return ProtocolError(words + (f": {runspace.pool_reason}" if runspace.pool_reason else " and did not say why."))
 
 
 async def command(

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from remotejobs.model import JobSpec, Target
 from remotejobs.ports import Transport
+from remotejobs.session.secrets import Secrets, refuse_clear_secrets
 from remotejobs.wsman.envelopes import POWERSHELL, Requests, Template
 from remotejobs.wsman.psrp.messages import create_pipeline, init_runspacepool
 
@@ -26,6 +27,7 @@ class PreparedJob(NamedTuple):
             that is named.
         connect: Makes an unopened connection to a target.
         spare: Bounds the second connections, which a stop needs to pass a pending Receive.
+        secrets: What is to be filled into the pipeline for each host.
     """
 
     spec: JobSpec
@@ -34,13 +36,24 @@ class PreparedJob(NamedTuple):
     requests: Callable[[Target, uuid.UUID, str], Requests]
     connect: Callable[[Target], Transport]
     spare: asyncio.Semaphore
+    secrets: Secrets
 
 
-def prepare(spec: JobSpec, connect: Callable[[Target], Transport], spare: asyncio.Semaphore) -> PreparedJob:
+def prepare(
+    spec: JobSpec,
+    connect: Callable[[Target], Transport],
+    spare: asyncio.Semaphore,
+    secrets: Mapping[str, Callable[[], str]] | None = None,
+) -> PreparedJob:
     """Render what is the same on every host of a job.
 
+    Args:
+        spec: What to do.
+        connect, spare: See PreparedJob.
+        secrets: What reveals the secrets that the arguments name.
+
     Raises:
-        UsageError: An argument that CLIXML cannot carry.
+        UsageError: An argument that CLIXML cannot carry, or a secret one that would go over clear http.
     """
     option = spec.session_option
     templates: dict[str, Template] = {}
@@ -58,4 +71,7 @@ def prepare(spec: JobSpec, connect: Callable[[Target], Transport], spare: asynci
         return Requests(template, spec.endpoint(target).url, session_id)
 
     pipeline = create_pipeline(spec.command.text, spec.command.arguments)
-    return PreparedJob(spec, init_runspacepool(), pipeline, requests, connect, spare)
+    known = Secrets(pipeline, secrets or {})
+    if known.names:
+        refuse_clear_secrets(spec)
+    return PreparedJob(spec, init_runspacepool(), pipeline, requests, connect, spare, known)

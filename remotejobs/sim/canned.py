@@ -6,7 +6,8 @@ ids, as is fit for one command in a shell. Any number of connections is one host
 
     python -m remotejobs.sim.canned --objects 200 --latency 0.2 --ssl --ca-file ca.pem
 
-prints `canned hosts listen on 127.0.0.1:PORT` once it does, and runs until it is ended. The logon is Basic, sim, sim.
+prints `canned hosts listen on 127.0.0.1:PORT` once it does, and runs until it is ended. The account is sim, sim: by
+Basic, or by NTLM, Kerberos (with --keytab) and CredSSP as any simulated host takes them, messages sealed or not.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Final
 
+from remotejobs.sim.accounts import Account
+from remotejobs.sim.authentication import Authentication, Channel, Result, check
 from remotejobs.sim.canned_answers import (
     COMMAND_MARK,
     MESSAGE_MARK,
@@ -31,17 +34,17 @@ from remotejobs.sim.canned_answers import (
     prebuild,
 )
 from remotejobs.sim.certificates import CertificateAuthority
+from remotejobs.sim.counters import Counters
 from remotejobs.sim.listener import raise_file_limit
 from remotejobs.sim.psrp_wire import MessageType
+from remotejobs.sim.sealed import is_sealed
+from remotejobs.sim.shells import HostSettings
 
 _LOGON: Final = b64encode(b"sim:sim")
 _POLL: Final = 20.0  # seconds that a Receive without an answer waits
 _MAX_REQUEST: Final = 1 << 20
 _NO_ID: Final = bytes(16)
-_REFUSAL: Final = (
-    b'HTTP/1.1 401 \r\nWWW-Authenticate: Negotiate\r\nWWW-Authenticate: Basic realm="WSMAN"\r\n'
-    b"Server: Microsoft-HTTPAPI/2.0\r\nContent-Length: 0\r\n\r\n"
-)
+_SOAP: Final = "application/soap+xml;charset=UTF-8"
 
 
 class _Shell:
@@ -65,15 +68,23 @@ class CannedHosts:
     Args:
         answers: See prebuild().
         latency: Seconds by which each answer is held back.
+        keytab: Keys of the hosts' service principals, for Kerberos.
+
+    Raises:
+        ConfigurationError: The keytab cannot be used.
     """
 
-    def __init__(self, answers: Answers, latency: float = 0.0) -> None:
+    def __init__(self, answers: Answers, latency: float = 0.0, keytab: Path | None = None) -> None:
         self.latency = latency
+        mechanisms = ("Negotiate", "Kerberos", "CredSSP", "Basic")
+        self.settings = HostSettings(authentication=mechanisms, keytab=keytab, allow_unencrypted=True)
+        check(self.settings)
+        self.account = Account(self.settings)
         self._answers = answers
         self._shells: dict[bytes, _Shell] = {}
 
-    def answer(self, body: bytes) -> tuple[bytes, float]:
-        """Return the answer to one envelope as HTTP, and how many seconds it is held back."""
+    def answer(self, body: bytes) -> tuple[int, bytes, float]:
+        """Return the answer to one envelope: HTTP status, envelope, and how many seconds it is held back."""
         at = body.find(b"Action")
         end = body.find(b"<", at)
         operation = body[body.rfind(b"/", at, end) + 1 : end]
@@ -83,7 +94,7 @@ class CannedHosts:
         if simple is not None:
             if operation == b"Delete":
                 self._shells.pop(_after(body, b'"ShellId">'), None)
-            return _http(200, simple.replace(MESSAGE_MARK, message_id, 1)), self.latency
+            return 200, simple.replace(MESSAGE_MARK, message_id, 1), self.latency
         status, text, delay = 200, self._answers.unknown, self.latency
         if operation == b"Create":
             text = self._create(body)
@@ -98,7 +109,7 @@ class CannedHosts:
         if text is self._answers.timed_out or text is self._answers.unknown:
             status = 500
             delay = _POLL if text is self._answers.timed_out else delay
-        return _http(status, text.replace(MESSAGE_MARK, message_id, 1)), delay
+        return status, text.replace(MESSAGE_MARK, message_id, 1), delay
 
     def _create(self, body: bytes) -> bytes:
         at = body.find(b"creationXml")
@@ -136,6 +147,7 @@ class CannedConnection(asyncio.Protocol):
     def __init__(self, hosts: CannedHosts) -> None:
         self._hosts = hosts
         self._buffer = b""
+        self._logon: Authentication | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
         assert isinstance(transport, asyncio.Transport)
@@ -155,14 +167,45 @@ class CannedConnection(asyncio.Protocol):
             self._keep(buffer)
             return
         self._buffer = buffer[end + 4 + length :]
-        if _LOGON not in buffer[:end]:
-            self._transport.write(_REFUSAL)
-            return
-        answer, delay = self._hosts.answer(buffer[end + 4 : end + 4 + length])
+        body = buffer[end + 4 : end + 4 + length]
+        if _LOGON in buffer[:end]:
+            status, text, delay = self._hosts.answer(body)
+            answer = _http(status, text)
+        else:
+            answer, delay = self._negotiated(buffer[:end], body)
         if delay:
             asyncio.get_running_loop().call_later(delay, self._write, answer)
         else:
             self._transport.write(answer)
+
+    def _negotiated(self, head: bytes, body: bytes) -> tuple[bytes, float]:
+        """Answer a request of a connection that has logged on, or does so with it."""
+        logon = self._logon
+        if logon is None:
+            secure = self._transport.get_extra_info("sslcontext") is not None
+            logon = Authentication(self._hosts.settings, self._hosts.account, Counters(), Channel(secure))
+            self._logon = logon
+        token, more = _header(head, b"authorization"), b""
+        if token:
+            result, value = logon.take(token)
+            if result in (Result.CHALLENGE, Result.REFUSED):
+                return _http(401, more=_challenges([value] if value else logon.challenges())), 0.0
+            more = _challenges([value] if value else [])
+            if not body:
+                return _http(200, more=more), 0.0
+        elif not logon.logged_on:
+            return _http(401, more=_challenges(logon.challenges())), 0.0
+        content_type, clear = _SOAP, body
+        sealed = is_sealed(_header(head, b"content-type"))
+        if sealed:
+            opened = logon.unseal(body)
+            if opened is None:
+                return _http(400), 0.0
+            clear = opened
+        status, text, delay = self._hosts.answer(clear)
+        if sealed:
+            content_type, text = logon.seal(text)
+        return _http(status, text, content_type, more), delay
 
     def _keep(self, buffer: bytes) -> None:
         self._buffer = buffer
@@ -174,11 +217,28 @@ class CannedConnection(asyncio.Protocol):
             self._transport.write(answer)
 
 
-def _http(status: int, body: bytes) -> bytes:
-    return (
-        b"HTTP/1.1 %d \r\nContent-Type: application/soap+xml;charset=UTF-8\r\nServer: Microsoft-HTTPAPI/2.0\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (status, len(body), body)
+def _http(status: int, body: bytes = b"", content_type: str = _SOAP, more: bytes = b"") -> bytes:
+    return b"HTTP/1.1 %d \r\nContent-Type: %b\r\nServer: Microsoft-HTTPAPI/2.0\r\n%bContent-Length: %d\r\n\r\n%b" % (
+        status,
+        content_type.encode("ascii"),
+        more,
+        len(body),
+        body,
     )
+
+
+def _challenges(values: list[str]) -> bytes:
+    return b"".join(b"WWW-Authenticate: %b\r\n" % value.encode("ascii") for value in values)
+
+
+def _header(head: bytes, name: bytes) -> str:
+    """The value of a header, empty where there is none."""
+    at = head.lower().find(b"\r\n%b:" % name)
+    if at < 0:
+        return ""
+    at += len(name) + 3
+    end = head.find(b"\r", at)
+    return head[at : end if end > 0 else len(head)].decode("latin-1").strip()
 
 
 def _new_id() -> bytes:
@@ -222,10 +282,12 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--objects", type=int, default=1, help="objects that a pipeline gives")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds by which each answer is held back")
     parser.add_argument("--pool-answers", type=int, choices=(1, 2), default=2, help="answers in which the pool opens")
+    parser.add_argument("--keytab", type=Path, help="keys of the hosts' service principals, for Kerberos")
     parser.add_argument("--ssl", nargs="?", const="", metavar="PEM", help="https; a file with certificate and key")
     parser.add_argument("--ca-file", metavar="PEM", help="where the certificate of the authority is written")
     arguments = parser.parse_args(words)
-    hosts = CannedHosts(prebuild(arguments.objects, pool_answers=arguments.pool_answers), arguments.latency)
+    answers = prebuild(arguments.objects, pool_answers=arguments.pool_answers)
+    hosts = CannedHosts(answers, arguments.latency, arguments.keytab)
     raise_file_limit(1 << 16)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_run(hosts, arguments.port, _tls(arguments.ssl, arguments.ca_file)))

@@ -39,6 +39,7 @@ _TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\
 _DURATION = re.compile(r"(-)?P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?\Z")
 _CONTAINERS = {"LST", "IE", "STK", "QUE", "DCT"}
 _MEMBERS = {"Props", "MS"}
+_LIVE = ("System.Management.Automation.PSCredential",)  # PowerShell makes the object itself of it again
 
 
 class ClixmlError(ValueError):
@@ -140,7 +141,8 @@ class _Reader:
             self._objects[node.attrib["RefId"]] = found
         for child in node:
             if child.tag == "TN":
-                found.types = tuple(_deserialized(unescape(t.text or "")) for t in child)
+                names = tuple(unescape(t.text or "") for t in child)
+                found.types = names if names[:1] == _LIVE else tuple(map(_deserialized, names))
                 self._types[child.attrib.get("RefId", "")] = found.types
             elif child.tag == "TNRef":
                 found.types = self._types[child.attrib["RefId"]]

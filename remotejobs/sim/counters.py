@@ -24,7 +24,9 @@ class Counters:
         scripts: How often each script text or command line was started: 2 where something ran twice.
         records: Records that scripts have written, on all streams.
         connections: Connections accepted.
-        refused: Authentications refused (a 401 to a request that carried a credential).
+        logons: Logons by account as the client wrote it; a connection is one, however many requests it carries.
+        logon_failures: Logons refused, by account; once each, whatever number of requests it took. The account is
+            empty where none was named.
         shells: Shells open now.
         most_shells: Shells open at a time, at most.
     """
@@ -32,12 +34,18 @@ class Counters:
     requests: Counter[str] = field(default_factory=Counter)
     faults: Counter[int] = field(default_factory=Counter)
     scripts: Counter[str] = field(default_factory=Counter)
+    logons: Counter[str] = field(default_factory=Counter)
+    logon_failures: Counter[str] = field(default_factory=Counter)
     commands: int = 0
     records: int = 0
     connections: int = 0
-    refused: int = 0
     shells: int = 0
     most_shells: int = 0
+
+    @property
+    def refused(self) -> int:
+        """Logons refused, of all accounts."""
+        return self.logon_failures.total()
 
     def shell_opened(self) -> None:
         """Count a shell in."""
@@ -54,6 +62,8 @@ class Counters:
             "requests": dict(self.requests),
             "faults": {str(code): count for code, count in self.faults.items()},
             "scripts": dict(self.scripts),
+            "logons": dict(self.logons),
+            "logon_failures": dict(self.logon_failures),
             "commands": self.commands,
             "records": self.records,
             "connections": self.connections,

@@ -29,6 +29,7 @@ from remotejobs.sim.winrs_host import CMD, winrs_shell_factory
 
 SERVER_LIST: Final = "sim-servers.txt"
 CA_FILE: Final = "sim-ca.pem"
+CLIENT_FILE: Final = "sim-client.pem"
 EVERY_HOST: Final = "*"
 
 
@@ -85,7 +86,10 @@ class Fleet:
         raise_file_limit(4 * len(self.hosts))
         try:
             for name, host in self.hosts.items():
-                tls = self._authority.server_context(name) if self._authority is not None else None
+                tls = None
+                if self._authority is not None:
+                    asked = "Certificate" in self.options.settings.authentication
+                    tls = self._authority.server_context(name, client_certificates=asked)
                 await host.start(tls, http=self.options.http)
             if self.options.control:
                 self._control = Listener(lambda _: _Control(self))
@@ -107,11 +111,18 @@ class Fleet:
         """The certificate that signed those of the hosts, as PEM; empty without https."""
         return self._authority.pem if self._authority is not None else ""
 
+    def client_pem(self) -> bytes:
+        """Return a certificate that the hosts take for their account, with its key, as PEM; empty without https."""
+        return self._authority.issue_client(self.options.settings.user) if self._authority is not None else b""
+
     def server_list(self, *, ssl: bool = True) -> str:
         """Return a server list of the hosts' https ports, or with `ssl` false of their http ports."""
+        mechanism = next(iter(self.options.settings.authentication), "Default")
+        if mechanism == "Certificate":  # which a client chooses by having one
+            mechanism = "Default"
         return "".join(
             f"{name} address=127.0.0.1 port={host.https_port if ssl else host.http_port} ssl={str(ssl).lower()} "
-            "authentication=Basic\n"
+            f"authentication={mechanism}\n"
             for name, host in self.hosts.items()
         )
 

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from remotejobs.sim.authentication import Authentication
+from remotejobs.sim.accounts import Account
+from remotejobs.sim.authentication import MUTUAL, Authentication, Channel, Result, check
+from remotejobs.sim.certificates import ServerContext
 from remotejobs.sim.counters import PATH as COUNTERS
 from remotejobs.sim.counters import Counters
 from remotejobs.sim.faults import SPOILERS, FaultScript, ScriptedFault
 from remotejobs.sim.listener import How, HttpAnswer, HttpRequest, Listener, Peer
+from remotejobs.sim.sealed import is_sealed
 from remotejobs.sim.shells import HostInfo, HostSettings, ShellFactories
 from remotejobs.sim.soap import BadRequest, read_request
 from remotejobs.sim.wsman import Answer, Wsman
@@ -39,6 +42,9 @@ class SimulatedHost:
         factories: What runs in its shells, by resource URI.
         settings: How it behaves.
         faults: What goes wrong.
+
+    Raises:
+        ConfigurationError: The settings name a mechanism that there is none of, or a keytab that cannot be used.
     """
 
     def __init__(
@@ -52,13 +58,16 @@ class SimulatedHost:
         self.counters = Counters()
         self.faults = faults or FaultScript()
         self.settings = self.faults.settings(settings or HostSettings())
+        check(self.settings)
+        self._account = Account(self.settings)
+        self._channel_binding = b""
         self.https_port = 0
         self.http_port = 0
         self._wsman = Wsman(HostInfo(name, self.settings.user, self.settings, self.counters), factories)
         self._listeners: list[Listener] = []
         self._down_until = 0.0
 
-    async def start(self, tls: ssl.SSLContext | None, *, http: bool = True) -> None:
+    async def start(self, tls: ServerContext | None, *, http: bool = True) -> None:
         """Listen: with `tls` on a port for https, with `http` on one for http."""
         for context in ([tls] if tls is not None else []) + ([None] if http else []):
             listener = Listener(self._accept, context)
@@ -66,6 +75,7 @@ class SimulatedHost:
             self._listeners.append(listener)
             if context is not None:
                 self.https_port = listener.port
+                self._channel_binding = context.channel_binding
             else:
                 self.http_port = listener.port
 
@@ -82,35 +92,62 @@ class SimulatedHost:
         for listener in self._listeners:
             listener.reset()
 
-    async def respond(self, request: HttpRequest, peer: Peer) -> HttpAnswer:
+    async def respond(self, request: HttpRequest, peer: Peer, logon: Authentication) -> HttpAnswer:
         """Answer one request."""
         faults = self.faults.take("")
+        # First of all, as the keys count messages: a fault that answers in its place must not put them out of step.
+        sealed = is_sealed(request.headers.get("content-type", ""))
+        clear = logon.unseal(request.body) if sealed else request.body
         answer = await self._before(faults)
-        if answer is not None:
-            return answer
-        return await self._after(await self._exchange(request, peer), faults, self.settings.latency)
+        if answer is None:
+            answer = HttpAnswer(400)
+            if clear is not None:
+                answer = await self._exchange(request._replace(body=clear), peer, logon, sealed=sealed)
+            answer = await self._after(answer, faults, self.settings.latency)
+        if sealed and logon.logged_on and answer.headers == _SOAP:
+            content_type, answer.body = logon.seal(answer.body)
+            answer.headers = (("Content-Type", content_type),)
+        return answer
 
-    async def _exchange(self, request: HttpRequest, peer: Peer) -> HttpAnswer:
+    async def _exchange(self, request: HttpRequest, peer: Peer, logon: Authentication, *, sealed: bool) -> HttpAnswer:
         path = request.path.partition("?")[0].lower()
         if path not in ("/wsman", COUNTERS):
             return HttpAnswer(404)
         if request.method != ("GET" if path == COUNTERS else "POST"):
             return HttpAnswer(405)
-        logon = Authentication(self.settings, secure=peer.secure)
         authorization = request.headers.get("authorization", "")
         anonymous = (
             not authorization
+            and not logon.logged_on
             and path != COUNTERS
             and request.headers.get("wsmanidentify", "").lower() == "unauthenticated"
         )
-        if not anonymous and not self._accepts(authorization, logon):
+        token: tuple[tuple[str, str], ...] = ()
+        if authorization:
+            if authorization == MUTUAL:
+                logon.client = _client(await peer.certificate())
+            result, header = logon.take(authorization)
+            values = [header] if header else logon.challenges()
+            if result in (Result.CHALLENGE, Result.REFUSED):
+                return HttpAnswer(401, b"", tuple(("WWW-Authenticate", value) for value in values))
+            token = (("WWW-Authenticate", header),) if header else ()
+            if result is Result.LOGGED_ON and not request.body:
+                return HttpAnswer(200, b"", token)
+        elif not anonymous and not logon.logged_on:
             return HttpAnswer(401, b"", tuple(("WWW-Authenticate", value) for value in logon.challenges()))
         if path == COUNTERS:
             return HttpAnswer(200, json.dumps(self.counters.to_dict()).encode(), _JSON)
-        if len(request.body) > self.settings.max_envelope_size:
+        if not (sealed or anonymous or logon.may_be_clear):
+            return HttpAnswer(500)
+        answer = await self._act(request.body, peer, anonymous=anonymous)
+        answer.headers += token
+        return answer
+
+    async def _act(self, body: bytes, peer: Peer, *, anonymous: bool) -> HttpAnswer:
+        if len(body) > self.settings.max_envelope_size:
             return _soap(self._wsman.fault(WsmanFault(2150858824)))
         try:
-            soap = read_request(request.body, peer.address)
+            soap = read_request(body, peer.address)
         except BadRequest as error:
             return _soap(self._wsman.fault(error.fault, error.message_id))
         self.counters.requests[soap.operation] += 1
@@ -123,15 +160,12 @@ class SimulatedHost:
     def _accept(self, peer: Peer) -> _Connection | None:
         self.counters.connections += 1
         up = asyncio.get_running_loop().time() >= self._down_until
-        return _Connection(self, peer) if up else None
-
-    def _accepts(self, authorization: str, logon: Authentication) -> bool:
-        if not authorization:
-            return False
-        if not self.faults.refuses_credential() and logon.accepts(authorization):
-            return True
-        self.counters.refused += 1
-        return False
+        if not up:
+            return None
+        channel = Channel(peer.secure, self._channel_binding if peer.secure else b"")
+        spoiled = self.faults.refuses_credential
+        logon = Authentication(self.settings, self._account, self.counters, channel, spoiled)
+        return _Connection(self, peer, logon)
 
     async def _before(self, faults: list[ScriptedFault], message_id: str = "", machine: str = "") -> HttpAnswer | None:
         """What happens instead of acting on the request."""
@@ -174,12 +208,19 @@ class SimulatedHost:
 class _Connection:
     """The session of one connection."""
 
-    def __init__(self, host: SimulatedHost, peer: Peer) -> None:
+    def __init__(self, host: SimulatedHost, peer: Peer, logon: Authentication) -> None:
         self._host = host
         self._peer = peer
+        self._logon = logon
 
     async def answer(self, request: HttpRequest) -> HttpAnswer:
-        return await self._host.respond(request, self._peer)
+        return await self._host.respond(request, self._peer, self._logon)
+
+
+def _client(certificate: Mapping[str, Any]) -> str:
+    """The common name of a client's certificate: whom it is mapped to (WinRM's ClientCertificate listener map)."""
+    names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+    return names[0] if names else ""
 
 
 async def _spoil(answer: HttpAnswer, fault: ScriptedFault) -> None:

@@ -24,6 +24,8 @@ _log = logging.getLogger(__name__)
 MAX_HEAD: Final = 16384  # http.sys: MaxRequestBytes
 _MAX_HEADERS: Final = 100
 _BACKLOG: Final = 512
+_ASKING: Final = 200  # looks for a client's certificate, which nothing tells us of
+_ASKING_EVERY: Final = 0.002  # seconds between them
 _NO_LINGER: Final = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # close() sends a reset
 
 
@@ -66,10 +68,17 @@ class HttpAnswer:
 
 
 class Peer(NamedTuple):
-    """Who is at the other end of a connection: its address, and whether TLS lies between."""
+    """Who is at the other end of a connection.
+
+    Attributes:
+        address: Its address.
+        secure: TLS lies between.
+        certificate: Gives its certificate, as ssl has it; empty where it has none. In TLS 1.3 it is asked for it then.
+    """
 
     address: str
     secure: bool
+    certificate: Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 class Session(Protocol):
@@ -101,6 +110,7 @@ class HttpConnection(asyncio.Protocol):
         self._need = 0  # bytes of the buffer without which looking at it again is in vain
         self._task: asyncio.Task[None] | None = None
         self._session: Session | None = None
+        self._asked = False
         self._gone = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -112,7 +122,8 @@ class HttpConnection(asyncio.Protocol):
         self._transport = transport
         name = transport.get_extra_info("peername") or ("",)
         self._connections.add(self)
-        self._session = self._accept(Peer(str(name[0]), transport.get_extra_info("sslcontext") is not None))
+        secure = transport.get_extra_info("sslcontext") is not None
+        self._session = self._accept(Peer(str(name[0]), secure, self._certificate))
         if self._session is None:
             self.reset()
 
@@ -149,6 +160,29 @@ class HttpConnection(asyncio.Protocol):
     async def wait_closed(self) -> None:
         """Return when the connection has ended."""
         await self._gone.wait()
+
+    async def _certificate(self) -> Mapping[str, Any]:
+        """The client's certificate, asked for after the handshake, as http.sys does when it has read a request.
+
+        In TLS 1.2 that would be a renegotiation, which OpenSSL has given up: there the handshake has asked.
+        """
+        tls = self._transport.get_extra_info("ssl_object")
+        if tls is None or tls.context.verify_mode is ssl.CERT_NONE:
+            return {}
+        if not self._asked and tls.version() == "TLSv1.3":
+            self._asked = True
+            try:
+                tls.verify_client_post_handshake()
+                tls.do_handshake()  # writes the request
+            except ssl.SSLError:  # the client does not take part in it
+                return {}
+            # asyncio has no word for this; the next answer would take the request along, too late.
+            self._transport._ssl_protocol._process_outgoing()  # type: ignore[attr-defined]  # noqa: SLF001
+            for _ in range(_ASKING):
+                if tls.getpeercert() or self._transport.is_closing():
+                    break
+                await asyncio.sleep(_ASKING_EVERY)
+        return tls.getpeercert() or {}
 
     # Reading
 

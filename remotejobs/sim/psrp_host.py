@@ -37,6 +37,7 @@ from remotejobs.sim.values import Hashtable, Int64, PSObject, Version
 CTRL_C = "powershell/signal/crtl_c"  # PowerShell's own spelling; the right one closes the command
 _PROTOCOL = re.compile(rb'N="protocolversion">([0-9.]+)<')
 _DICTIONARY = ("System.Management.Automation.PSPrimitiveDictionary", "System.Collections.Hashtable", "System.Object")
+_SECURE = b"<SS"  # in text, `<` is escaped
 _NIL = uuid.UUID(int=0)
 
 
@@ -134,7 +135,9 @@ class PsrpHost:
         return size
 
     def decode(self, data: bytes) -> Any:
-        """Read one value that a client sent."""
+        """Read one value that a client sent. PowerShell asks for a key where it needs one, and refuses the value."""
+        if not self._key.told and _SECURE in data:
+            self.write(MessageType.PUBLIC_KEY_REQUEST, "<S></S>", None, None)
         return from_clixml(data, self._key.decrypt)
 
     def forget(self, command_id: str) -> None:

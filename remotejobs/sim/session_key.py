@@ -25,9 +25,14 @@ class _Pool(ServerRunspacePool):
 
 
 class SessionKey:
-    """The key of one pool."""
+    """The key of one pool.
+
+    Attributes:
+        told: A client has been told it.
+    """
 
     def __init__(self) -> None:
+        self.told = False
         self._pool = _Pool()
 
     def answer(self, public_key: bytes) -> bytes:
@@ -42,6 +47,7 @@ class SessionKey:
             self._pool.next_event()
         except Exception as error:  # noqa: BLE001 - whatever psrpcore makes of a client's bytes
             raise ValueError(f"no public key: {type(error).__name__}") from None
+        self.told = True
         sent = self._pool.data_to_send()
         return unpack_message(Defragmenter().feed(sent.data if sent else b"")[-1], to=1).payload
 

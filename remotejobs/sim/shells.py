@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from remotejobs.sim.counters import Counters
@@ -19,7 +20,17 @@ class HostSettings:
     Attributes:
         user: The one local account.
         password: Its password.
-        allow_unencrypted: Basic is offered over http (WinRM: Service/AllowUnencrypted).
+        password_expired: It must be changed first: every logon with it is refused.
+        lockout_threshold: Wrong passwords after which the account is locked, for good and for the right one too; 0 is
+            never (the account policy of that name).
+        authentication: What the host takes, of Negotiate, Kerberos, CredSSP, Certificate and Basic. The first is what
+            server lists say.
+        keytab: Keys of the host's service principals; without them it is in no domain: Kerberos is not offered, and
+            Negotiate is NTLM. A ticket lets in whoever its realm has.
+        allow_unencrypted: Clear messages, and with them Basic, are taken over http (WinRM: Service/AllowUnencrypted).
+        channel_binding: Over https, `None`, `Relaxed` (looked at when sent) or `Strict` (required):
+            Service/Auth/CbtHardeningLevel.
+        folds_challenges: All challenges come in one WWW-Authenticate header, as where a proxy has folded them.
         latency: Seconds by which each answer is held back.
         max_timeout: Longest wait for one operation in seconds (MaxTimeoutms).
         max_envelope_size: Bytes of a request (MaxEnvelopeSizekb * 1024).
@@ -42,7 +53,13 @@ class HostSettings:
 
     user: str = "sim"
     password: str = field(default="sim", repr=False)
+    password_expired: bool = False
+    lockout_threshold: int = 0
+    authentication: tuple[str, ...] = ("Basic", "Negotiate", "Kerberos")
+    keytab: Path | None = None
     allow_unencrypted: bool = False
+    channel_binding: str = "Relaxed"
+    folds_challenges: bool = False
     latency: float = 0.0
     max_timeout: float = 60.0
     max_envelope_size: int = 512000

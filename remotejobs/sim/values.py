@@ -90,9 +90,12 @@ class Uri(str):
 
 
 class SecureString(str):
-    """A SecureString in the clear: this is a simulated host. Never shown by repr."""
+    """A SecureString in the clear: this is a simulated host. Neither text nor repr shows it."""
 
     __slots__ = ()
+
+    def __str__(self) -> str:
+        return "System.Security.SecureString"
 
     def __repr__(self) -> str:
         return "SecureString()"

@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from remotejobs.errors import JobError, LeaseLostError
 from remotejobs.model import JobSpec, Outcome, Record, Stream
@@ -20,6 +20,7 @@ from remotejobs.rows import LEASE_SECONDS, Phase, Request
 from remotejobs.states import JobState, parent_state, transition
 from remotejobs.store.encoding import encode_outcome, encode_spec
 from remotejobs.store.schema import SHIFT
+from remotejobs.store.tail import Appended
 
 STATES: Final = tuple(JobState(number) for number in range(len(JobState)))
 ID_BYTES: Final = 64
@@ -28,16 +29,24 @@ _ERROR: Final = int(Stream.Error)
 # Columns of `progress`, as they are written.
 (_ID, _STATE, _PHASE, _BEGAN, _ENDED, _SEEN, _SEQ, _OBJECT, _ERRORS) = range(9)
 (_SHELL, _COMMAND, _LAST, _ORDER, _CHANGED, _OUTCOME, _FAILURE) = range(9, 16)
-_ROWS: Final = (32, 16, 8, 4, 2, 1)
+_ROWS: Final = 32  # in one statement
 
 
-def _statements(head: str, columns: int) -> dict[int, str]:
+def _statements(head: str, columns: int) -> tuple[str, ...]:
+    """For 0 to 32 rows: each step of SQLite is a chance for the interpreter to be given to another thread."""
     row = f"({','.join('?' * columns)})"
-    return {rows: f"{head} VALUES {','.join([row] * rows)}" for rows in _ROWS}
+    return tuple([f"{head} VALUES {','.join([row] * rows)}" for rows in range(_ROWS + 1)])
 
 
 _PROGRESS: Final = _statements("REPLACE INTO progress", 16)
 _RECORD: Final = _statements("INSERT INTO record (id, child, seq, stream, object_id, time, raw)", 7)
+
+
+class News(NamedTuple):
+    """What a transaction wrote of a job: rows of `progress`, and records."""
+
+    rows: list[tuple[Any, ...]]
+    appended: list[Appended]
 
 
 class _Run:
@@ -67,8 +76,8 @@ class Book:
         self._checked: dict[int, _Run | None] = {}
         self._touched: dict[int, list[Any]] = {}
         self._records: list[Any] = []
-        # Rows of `progress` that this transaction wrote, by job.
-        self.news: dict[int, list[tuple[Any, ...]]] = {}
+        self._consumed: dict[int, tuple[int, int]] = {}  # cursor, ends told: go with what else is written of a job
+        self.news: dict[int, News] = {}
 
     def forget(self) -> None:
         """The transaction failed: nothing that is remembered can be trusted."""
@@ -80,6 +89,7 @@ class Book:
         self._checked.clear()
         self._touched.clear()
         self._records.clear()
+        self._consumed.clear()
         self.news = {}
 
     def flush(self) -> None:
@@ -89,16 +99,20 @@ class Book:
         rows = list(self._touched.values())
         self._many(_PROGRESS, rows)
         for row in rows:
-            self.news.setdefault(row[_ID] >> SHIFT, []).append(tuple(row))
+            self._news(row[_ID] >> SHIFT).rows.append(tuple(row))
         self._touched.clear()
         for job_id, run in self._checked.items():
             if run is not None and run.seen:
+                counts, consumed = encode_counts(run.counts), self._consumed.pop(job_id, (0, 0))
                 self._execute(
                     "UPDATE job SET counts = ?, last_change = ?, ended = ?, last_number = ?, version = ?, "
-                    "lease_seen = max(lease_seen, ?) WHERE id = ?",
-                    (encode_counts(run.counts), run.last_change, run.ended, run.last, run.changed, run.seen, job_id),
+                    "lease_seen = max(lease_seen, ?), cursor = max(cursor, ?), told = max(told, ?) WHERE id = ?",
+                    (counts, run.last_change, run.ended, run.last, run.changed, run.seen, *consumed, job_id),
                 )
                 run.seen = 0.0
+        for job_id, consumed in self._consumed.items():
+            self._execute(CONSUMED, (*consumed, job_id))
+        self._consumed.clear()
 
     # What the store asks: each is one queued operation.
 
@@ -168,7 +182,8 @@ class Book:
 
     def advance(self, job_id: int, number: int) -> None:
         """All up to `number` has been consumed."""
-        self._execute(ADVANCE, (number, job_id))
+        cursor, told = self._consumed.get(job_id, (0, 0))
+        self._consumed[job_id] = max(cursor, number), told
 
     def tell(self, job_id: int, children: Sequence[int]) -> None:
         """The ends of these children have been received."""
@@ -176,7 +191,8 @@ class Book:
 
     def told(self, job_id: int, count: int) -> None:
         """The first `count` ends have been received."""
-        self._execute(TOLD, (count, job_id))
+        cursor, told = self._consumed.get(job_id, (0, 0))
+        self._consumed[job_id] = cursor, max(told, count)
 
     def starting(self, job_id: int, child: int, epoch: int, now: float) -> None:
         """The host may have the command from now on."""
@@ -216,6 +232,7 @@ class Book:
             add((at, key, seq, kind, object_id, arrived, raw))
         row[_SEEN] = now
         if records:
+            self._news(job_id).appended.append(Appended(run.last + 1, child, records))
             row[_SEQ], row[_SEEN], row[_OBJECT], row[_ERRORS] = records[-1].seq, records[-1].time, last, errors
             run.last = row[_LAST] = at - run.base
         self._touch(run, row, now)
@@ -281,6 +298,12 @@ class Book:
             run.ends += row[_ORDER] is not None
         return run
 
+    def _news(self, job_id: int) -> News:
+        news = self.news.get(job_id)
+        if news is None:
+            news = self.news[job_id] = News([], [])
+        return news
+
     def _child(self, run: _Run, child: int) -> list[Any]:
         row = run.children.get(child)
         if row is None:
@@ -320,17 +343,13 @@ class Book:
                 kept.append(record)
         return kept
 
-    def _many(self, statements: dict[int, str], rows: Sequence[Sequence[Any]]) -> None:
-        """Many rows by one step of SQLite: between two steps the interpreter may be given to other threads."""
-        at, left = 0, len(rows)
-        while left:
-            size = next(size for size in _ROWS if size <= left)
-            self._execute(statements[size], [value for row in rows[at : at + size] for value in row])
-            at, left = at + size, left - size
+    def _many(self, statements: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        for at in range(0, len(rows), _ROWS):
+            some = rows[at : at + _ROWS]
+            self._execute(statements[len(some)], [value for row in some for value in row])
 
 
-ADVANCE: Final = "UPDATE job SET cursor = max(cursor, ?) WHERE id = ?"
-TOLD: Final = "UPDATE job SET told = max(told, ?) WHERE id = ?"
+CONSUMED: Final = "UPDATE job SET cursor = max(cursor, ?), told = max(told, ?) WHERE id = ?"
 
 
 def tell(execute: Any, job_id: int, children: Iterable[int]) -> None:

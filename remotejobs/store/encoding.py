@@ -1,7 +1,8 @@
 """Specifications, targets and outcomes as JSON text, for a file that other versions read.
 
 Knows the values of model and CLIXML. Must not know SQLite. What has its default is left out; what a later version
-wrote and this one does not know is passed over. Nothing here is secret: a credential is a name.
+wrote and this one does not know is passed over. Nothing here is secret: a credential is a name, and so is a secret
+argument; one that is not is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def encode_spec(spec: JobSpec) -> str:
-    """Write a specification."""
+    """Write a specification.
+
+    Raises:
+        UsageError: An argument that CLIXML cannot carry, or a secret that is not just named.
+    """
     fields = _changed(spec, skip=("command", "targets", "session_option", "clocks", "limits"))
     fields["command"] = {"text": spec.command.text, "arguments": _clixml(spec.command.arguments)}
     fields["targets"] = [encode_target(target) for target in spec.targets]
@@ -113,8 +118,12 @@ def _clixml(arguments: tuple[Any, ...]) -> list[str]:
     if not arguments:
         return []
     from remotejobs.wsman.clixml.write import serialize  # lxml is not needed to list jobs
+    from remotejobs.wsman.psrp.sessionkey import secret_names
 
-    return [serialize(argument).decode() for argument in arguments]
+    written = [serialize(argument) for argument in arguments]
+    for each in written:
+        secret_names(each)
+    return [each.decode() for each in written]
 
 
 def _values(texts: list[str]) -> tuple[Any, ...]:

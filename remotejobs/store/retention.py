@@ -9,45 +9,39 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from remotejobs.errors import ConfigurationError, JobError, RemoteJobsError
+from remotejobs.config.load import load
+from remotejobs.config.settings import RETENTION
+from remotejobs.errors import JobError, RemoteJobsError
 from remotejobs.ports import JobStore
 from remotejobs.rows import LEASE_SECONDS, JobRow
 from remotejobs.store.sqlite import SqliteStore
 
 _log = logging.getLogger(__name__)
-DAYS: Final = "REMOTEJOBS_RETENTION_DAYS"
-SIZE: Final = "REMOTEJOBS_RETENTION_SIZE"
-OFF: Final = "off"
-DEFAULT_DAYS: Final = 90.0
 _DAY: Final = 86_400.0
 _PAUSE: Final = 3600.0  # seconds between two times that a store is tidied
-_UNITS: Final = {"": 0, "KB": 10, "MB": 20, "GB": 30, "TB": 40, "PB": 50}
-_NUMBER: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([KMGTP]B)?", re.ASCII | re.IGNORECASE)
 
 
 class Retention(NamedTuple):
     """How long jobs are kept: so many days after their end, and so many bytes of them; None is no limit."""
 
-    days: float | None = DEFAULT_DAYS
-    size: int | None = None
+    days: float | None
+    size: int | None
 
 
 def retention(environment: Mapping[str, str] | None = None) -> Retention:
-    """Read the settings.
+    """Read the settings: `[retention]` of the configuration, REMOTEJOBS_RETENTION_DAYS, REMOTEJOBS_RETENTION_SIZE.
 
     Raises:
-        ConfigurationError: One of them means nothing.
+        ConfigurationError: One of them means nothing, or a file of the configuration is refused.
     """
-    environment = os.environ if environment is None else environment
-    days, size = (environment.get(name, "").strip() for name in (DAYS, SIZE))
-    return Retention(_days(days) if days else DEFAULT_DAYS, _size(size) if size else None)
+    values = load(environment).values
+    return Retention(values[f"{RETENTION}.days"].value, values[f"{RETENTION}.size"].value)
 
 
 def tidy(store: JobStore, seconds: float | None = None) -> None:
@@ -120,29 +114,3 @@ def _due(stamp: Path, now: float) -> bool:
 
 def _over(row: JobRow, now: float) -> bool:
     return row.ended is not None and (row.lease is None or row.lease.seen + LEASE_SECONDS <= now)
-
-
-def _days(text: str) -> float | None:
-    if text.lower() == OFF:
-        return None
-    try:
-        days = float(text)
-    except ValueError:
-        days = 0.0
-    if not 1 <= days < 1e6:
-        raise ConfigurationError(
-            f"{DAYS} is {text!r}. Give the days that a job is kept after its end, 1 or more, or {OFF!r} to keep all."
-        )
-    return days
-
-
-def _size(text: str) -> int | None:
-    if text.lower() == OFF:
-        return None
-    found = _NUMBER.fullmatch(text)
-    size = int(float(found[1]) * (1 << _UNITS[(found[2] or "").upper()])) if found else 0
-    if not size:
-        raise ConfigurationError(
-            f"{SIZE} is {text!r}. Give the bytes that the jobs may take, as 500MB or 2GB, or {OFF!r} for no limit."
-        )
-    return size

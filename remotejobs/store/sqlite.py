@@ -19,12 +19,13 @@ from remotejobs.model import JobSpec, Outcome, Record, Stream
 from remotejobs.ports import Clock
 from remotejobs.rows import Arrival, JobRow, Request
 from remotejobs.store.adopt import adopt
-from remotejobs.store.book import ADVANCE, TOLD, Book, next_mark, no_job, tell
+from remotejobs.store.book import CONSUMED, Book, News, next_mark, no_job, tell
 from remotejobs.store.home import log_path
 from remotejobs.store.rows import CURSOR, CURSORS, JOB_COLUMNS, LAST_NUMBER, VERSION, Children, StoredJob
 from remotejobs.store.schema import SHIFT, connect, store_error
 from remotejobs.store.sweep import sweep
-from remotejobs.store.writer import News, Writer
+from remotejobs.store.tail import Tail
+from remotejobs.store.writer import Writer
 
 _LOW: Final = (1 << SHIFT) - 1
 _STREAMS: Final = (Stream.Output, *Stream)  # by number; 0 is none
@@ -48,6 +49,9 @@ class SqliteStore:
         StoreError: The file cannot be used.
     """
 
+    commits = 0
+    """Short transactions of all stores of this process: another one on the same file sees them within its turn."""
+
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
         self.clock = clock
@@ -55,9 +59,11 @@ class SqliteStore:
         self._writer: Writer | None = None
         self._rows: dict[int, StoredJob] = {}
         self._data_version = -1
+        self._looked = -1
         self._fresh: set[int] = set()  # jobs whose rows are as new as `_data_version`
         self._all_fresh = False
         self._ahead: dict[int, int] = {}  # cursors on their way to the file
+        self._tails: dict[int, Tail] = {}  # of jobs that are read here while they are written here
         self._waiting: list[asyncio.Future[None]] = []
         self._closed = False
 
@@ -121,9 +127,15 @@ class SqliteStore:
         row, base = self._row(job_id), job_id << SHIFT
         if not again:
             after = max(after, row.raw[CURSOR], self._ahead.get(job_id, 0))
+        whole = children is None and not again and not row.raw[CURSORS]
+        tail = self._tails.get(job_id) if whole else None
+        if tail is not None and (page := tail.read(after, limit)):
+            return page
         if after >= row.raw[LAST_NUMBER] or limit <= 0:
+            if whole and tail is None and self._writer is not None:
+                self._tails[job_id] = Tail(after)
             return []
-        page: list[Arrival] = []
+        page = []
         while len(page) < limit:
             size = min(limit - len(page), _PAGE)
             found = self._page(row, base, after, size, children, again)
@@ -146,7 +158,7 @@ class SqliteStore:
                 self._writer.send(Book.advance, job_id, number)
                 return
             with self._transaction() as execute:
-                execute(ADVANCE, (number, job_id))
+                execute(CONSUMED, (number, 0, job_id))
             return
         with self._transaction() as execute:
             for child in children:
@@ -169,7 +181,7 @@ class SqliteStore:
             return
         with self._transaction() as execute:
             if count:
-                execute(TOLD, (count, job_id))
+                execute(CONSUMED, (0, count, job_id))
             else:
                 tell(execute, job_id, told)
 
@@ -226,6 +238,7 @@ class SqliteStore:
             execute("DELETE FROM job WHERE id = ?", (job_id,))
             execute("INSERT OR IGNORE INTO trash VALUES (?)", (job_id,))
         self._rows.pop(job_id, None)
+        self._tails.pop(job_id, None)
         with suppress(OSError):
             log_path(self.path.parent, job_id).unlink()
         self._wake()
@@ -325,11 +338,25 @@ class SqliteStore:
         return row
 
     def _look(self) -> None:
-        """Trust no row where another connection, the writer's among them, has committed since the last look."""
+        """Trust no row where another connection, the writer's among them, has committed since the last look.
+
+        One look serves a turn of the event loop: what comes in the middle of it is seen in the next.
+        """
+        if self._looked == SqliteStore.commits:
+            return
         ((version,),) = self._query("PRAGMA data_version")
         if version != self._data_version:
             self._data_version = version
             self._stale()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._looked = SqliteStore.commits
+        loop.call_soon(self._turned)
+
+    def _turned(self) -> None:
+        self._looked = -1
 
     def _stale(self) -> None:
         self._fresh.clear()
@@ -356,6 +383,7 @@ class SqliteStore:
                 raise self._failed(error) from error
             raise
         finally:
+            SqliteStore.commits += 1
             self._stale()
 
     def _failed(self, error: sqlite3.Error) -> Exception:
@@ -363,12 +391,15 @@ class SqliteStore:
             return store_error(self.path, RuntimeError("it was closed"))
         return store_error(self.path, error)
 
-    def _committed(self, news: News) -> None:
-        """The writer has committed these rows of children."""
-        for job_id, found in news.items():
-            row = self._rows.get(job_id)
+    def _committed(self, news: dict[int, News]) -> None:
+        """The writer has committed these rows of children, and these records."""
+        SqliteStore.commits += 1
+        for job_id, (found, appended) in news.items():
+            row, tail = self._rows.get(job_id), self._tails.get(job_id)
             if row is not None and isinstance(row.children, Children) and found[0][13] == found[-1][13]:
                 row.children.push(found)
+            if tail is not None and not tail.add(appended):
+                del self._tails[job_id]
         self._wake()
 
     def _wake(self) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from remotejobs.errors import RemoteJobsError, StoreError
-from remotejobs.store.book import Book
+from remotejobs.store.book import Book, News
 from remotejobs.store.room import Room
 from remotejobs.store.schema import store_error
 
@@ -26,8 +26,6 @@ from remotejobs.store.schema import store_error
 _BATCH = 1024
 # Seconds. A commit costs the same for one operation as for twenty; a host's round trip takes far longer than this.
 _GATHERING = 0.003
-
-News = dict[int, list[tuple[Any, ...]]]
 
 
 class _Operation(NamedTuple):
@@ -43,11 +41,14 @@ class Writer:
     Args:
         path: The file, for messages.
         open_connection: Opens it; called in the thread.
-        committed: Called on the loop after each batch, with the rows of progress that it wrote.
+        committed: Called on the loop after each batch, with what it wrote, by job.
     """
 
     def __init__(
-        self, path: Path, open_connection: Callable[[], sqlite3.Connection], committed: Callable[[News], None]
+        self,
+        path: Path,
+        open_connection: Callable[[], sqlite3.Connection],
+        committed: Callable[[dict[int, News]], None],
     ) -> None:
         self._path = path
         self._open = open_connection
@@ -163,7 +164,7 @@ class Writer:
             return store_error(self._path, error)
         return StoreError(f"The job store {self._path}: {type(error).__name__}: {error}.", path=str(self._path))
 
-    def _resolve(self, batch: list[_Operation], results: list[Any], news: News) -> None:
+    def _resolve(self, batch: list[_Operation], results: list[Any], news: dict[int, News]) -> None:
         """Wake those who wait: one call for each event loop, and there is nearly always one."""
         for loop in {operation.loop for operation in batch}:
             if loop is None:
@@ -176,7 +177,7 @@ class Writer:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(self._tell, mine, news)
 
-    def _tell(self, mine: list[tuple[asyncio.Future[Any], Any]], news: News) -> None:
+    def _tell(self, mine: list[tuple[asyncio.Future[Any], Any]], news: dict[int, News]) -> None:
         self._unanswered -= len(mine)
         for future, result in mine:
             if not future.done():

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from remotejobs.errors import TargetError
-from remotejobs.model import Target
+from remotejobs.model import MECHANISMS, Target
 from remotejobs.targets.names import check_name, shown
 from remotejobs.targets.ranges import MAX_NAMES, expand, too_many
 
@@ -31,10 +31,7 @@ GROUP = re.compile(r"[A-Za-z0-9_-]+")
 
 _MAX_MISTAKES = 10  # told at once
 _COMMENT = re.compile(r"(?:^|\s)#.*")
-_MECHANISMS = {
-    name.lower(): name
-    for name in ("Default", "Basic", "Negotiate", "NegotiateWithImplicitCredential", "Credssp", "Digest", "Kerberos")
-}
+_MECHANISMS = {name.lower(): name for name in MECHANISMS}
 
 
 def read_list(path: str) -> list[Target]:

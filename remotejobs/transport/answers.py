@@ -173,7 +173,7 @@ class AnswerReader:
         if self._fed > len(data) or data.startswith(b"HTTP/"):
             return ProtocolError(f"{self._place} broke HTTP in the middle of its answer ({error}).")
         if data.startswith(_TLS_ALERT):
-            return ProtocolError(f"{self._place} speaks TLS, and was asked in clear. Give -UseSSL.")
+            return ProtocolError(f"{self._place} speaks TLS, and was asked in clear. Give -UseSSL.", reason="tls")
         return ProtocolError(f"{self._place} answered with something that is not HTTP ({error}): {shown(data)}.")
 
 

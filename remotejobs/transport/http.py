@@ -52,6 +52,7 @@ class HttpTransport(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
+        "_anew",
         "_answer",
         "_auth",
         "_block",
@@ -92,6 +93,7 @@ class HttpTransport(asyncio.BufferedProtocol):
         self._endpoint, self._auth, self._names, self._limits = endpoint, auth, names, limits
         self._seals, self._threads = seals and auth is not None, threads
         self._sealer: Sealer | None = None
+        self._anew: AuthContext | None = None
         self._sealed = 0  # answers that came sealed
         self._context = tls if endpoint.ssl else None
         self._place = place_of(endpoint)
@@ -125,7 +127,7 @@ class HttpTransport(asyncio.BufferedProtocol):
 
     async def _connect(self) -> None:
         endpoint = self._endpoint
-        name = _server_name(endpoint)
+        name = server_name(endpoint)
         self._head = _head(endpoint, name)
         addresses = await self._names.addresses(endpoint.host, endpoint.port)
         try:
@@ -162,6 +164,8 @@ class HttpTransport(asyncio.BufferedProtocol):
         if self._answer is not None:
             raise RuntimeError("one request at a time: this connection waits for an answer")
         steps, self._steps = self._steps, None
+        if steps is None and self._anew is not None:
+            steps = self._anew.steps(self.channel_binding())
         if steps is not None:
             return self._authenticate(steps, body)
         return self._exchange(self._head, body) if self._sealer is None else self._exchange_sealed(self._sealer, body)
@@ -192,6 +196,8 @@ class HttpTransport(asyncio.BufferedProtocol):
             return
         if self._auth.every_request:
             self._head = _with_authorization(self._head, next(self._auth.steps(None)))
+        elif self._auth.anew:
+            self._anew = self._auth
         else:
             self._steps = self._auth.steps(self.channel_binding())
 
@@ -417,7 +423,7 @@ def shared_block() -> bytearray | None:
     return None if proactor and isinstance(asyncio.get_running_loop(), proactor) else bytearray(_BLOCK)
 
 
-def _server_name(endpoint: Endpoint) -> str:
+def server_name(endpoint: Endpoint) -> str:
     """The host as certificates and the Host header have it: ASCII, without scope and final dot.
 
     Raises:
@@ -451,4 +457,4 @@ def _head(endpoint: Endpoint, name: str) -> bytes:
 
 
 def _with_authorization(head: bytes, value: str) -> bytes:
-    return b"%bAuthorization: %b\r\n" % (head, value.encode("ascii"))
+    return b"%bAuthorization: %b\r\n" % (head, value.encode("ascii")) if value else head

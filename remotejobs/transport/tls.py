@@ -189,6 +189,10 @@ class TlsLayer:
             self._tls.unwrap()
         return self.outgoing()
 
+    def peer(self) -> tuple[bytes, str]:
+        """The server's certificate (DER) and the version of the protocol, as `TLSv1.3`, once the handshake is done."""
+        return self._tls.getpeercert(True) or b"", self._tls.version() or ""
+
     def channel_binding(self) -> bytes:
         """`tls-server-end-point` of RFC 5929: application data for GSS.
 

@@ -165,6 +165,10 @@ _PARSER = etree.XMLParser(
 def read_answer(data: bytes, message_id: str) -> Element:
     """Return the first element of an answer's body, or the empty body itself.
 
+    Args:
+        data: The answer.
+        message_id: Of the request. Empty for one that had none (Identify, DSP0226 11): its answer names none either.
+
     Raises:
         FaultError: The answer is a fault.
         LimitError: The XML is nested or declared in a way that only an attack is.
@@ -188,11 +192,11 @@ def read_answer(data: bytes, message_id: str) -> Element:
         raise ProtocolError("The answer is a SOAP envelope without a body.")
     relates_to = next(root.iterdescendants(_RELATES_TO), None)
     # OMI leaves RelatesTo out of some faults; a wrong one is never right.
-    if relates_to is not None and (relates_to.text or "").strip().upper() != message_id.upper():
+    if message_id and relates_to is not None and (relates_to.text or "").strip().upper() != message_id.upper():
         raise ProtocolError("The answer belongs to another request (wrong RelatesTo).")
     if len(body) and body[0].tag == _FAULT:
         raise read_fault(body[0])
-    if relates_to is None:
+    if message_id and relates_to is None:
         raise ProtocolError("The answer does not say which request it belongs to (no RelatesTo).")
     first: Element = body[0] if len(body) else body
     return first

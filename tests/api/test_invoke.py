@@ -34,8 +34,16 @@ from tests.e2e.hosts import SIM, Writes, started, targets
         ({"computer_name": "web[3-1", "script_block": "1"}, TargetError, "."),
         ({"computer_name": "web01,!web01", "script_block": "1"}, TargetError, "No target is left"),
         ({"computer_name": "@/no/such/list", "script_block": "1"}, UsageError, "no/such/list"),
-        ({"computer_name": "a", "script_block": "1"}, ConfigurationError, r"\[a\] needs a credential"),
-        ({"authentication": "Basic", "script_block": "1"}, ConfigurationError, "in clear to http://localhost:5985"),
+        (
+            {"computer_name": "a", "script_block": "1", "authentication": "Basic", "use_ssl": True},
+            ConfigurationError,
+            r"\[a\] needs a credential",
+        ),
+        (
+            {"authentication": "Basic", "script_block": "1", "credential": ("a", "b")},
+            ConfigurationError,
+            "in clear to http://localhost:5985",
+        ),
         (
             {
                 "authentication": "Basic",

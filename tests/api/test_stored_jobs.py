@@ -80,7 +80,7 @@ def test_a_job_that_nobody_runs_is_taken_over(tmp_path: Path, monkeypatch: pytes
         job = await start("web01", as_job=True, store=store)
         clock.advance(60)
         assert job.state.name == "Disconnected"
-        with pytest.raises(ConfigurationError, match="needs a credential") as caught:
+        with pytest.raises(ConfigurationError, match="needs the credential 'sim'") as caught:
             await connect_job(job.id, store=store)
         assert caught.value.error_id == "CredentialMissing"
         assert await connect_job(job, credential=SIM, store=store) == [job]

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from remotejobs.auth import credentials
 from remotejobs.auth.credentials import (
     Credential,
     Secret,
-    find_credential,
     secret_from_environment,
     secret_from_file,
     secret_from_terminal,
@@ -206,18 +204,3 @@ def test_nothing_typed(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("getpass.getpass", typed)
         with pytest.raises(ConfigurationError, match="No password"):
             secret_from_terminal("admin")
-
-
-# which of them
-
-
-def test_file_before_environment_before_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(credentials, "secret_from_terminal", lambda name: Secret(f"typed by {name}"))
-    path = password_file(tmp_path, b"from the file")
-    monkeypatch.setenv("REMOTEJOBS_PASSWORD", "from the environment")
-    assert find_credential("admin", path).secret.reveal() == "from the file"
-    assert "REMOTEJOBS_PASSWORD" not in os.environ
-    monkeypatch.setenv("REMOTEJOBS_PASSWORD", "from the environment")
-    assert find_credential("admin").secret.reveal() == "from the environment"
-    found = find_credential("admin")
-    assert (found.username, found.secret.reveal()) == ("admin", "typed by admin")

@@ -5,9 +5,9 @@ import base64
 import pytest
 
 from remotejobs.auth.credentials import Credential, Secret
-from remotejobs.auth.tokens import BasicContext, canonical, context, refuse_clear_text
+from remotejobs.auth.tokens import BasicContext, Contexts, refuse_clear_text
 from remotejobs.errors import ConfigurationError
-from remotejobs.model import Endpoint
+from remotejobs.model import Endpoint, SessionOption
 from remotejobs.ports import AuthContext
 
 HTTP, HTTPS = Endpoint("web01", 5985, False, server_name="web01"), Endpoint("web01", 5986, True, server_name="web01")
@@ -54,19 +54,12 @@ def test_a_context_shows_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["Basic", "basic", "BASIC"])
 def test_context_by_name(name: str) -> None:
-    assert context(name, credential()).mechanism == "Basic"
-
-
-@pytest.mark.parametrize("name", ["Default", "negotiate", "Kerberos", "Credssp", "Digest"])
-def test_mechanisms_that_are_not_there_yet_say_what_to_give(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="-Authentication Basic -UseSSL") as caught:
-        context(name, credential())
-    assert canonical(name) in caught.value.message
+    assert Contexts(SessionOption()).context(name, credential(), HTTPS).mechanism == "Basic"
 
 
 def test_unknown_mechanism_names_those_that_are() -> None:
     with pytest.raises(ConfigurationError, match=r"no authentication mechanism 'Telepathy'.*Basic, Negotiate"):
-        context("Telepathy", credential())
+        Contexts(SessionOption()).context("Telepathy", credential(), HTTPS)
 
 
 def test_basic_over_clear_http_is_refused_as_powershell_does() -> None:

@@ -14,7 +14,6 @@ from remotejobs.cli.tables.invoke import INVOKE
 from remotejobs.cli.tables.local import HOSTS, SIMULATE, WORKER
 from remotejobs.cli.values import INT, INTS, SWITCH, TEXT, TEXTS
 from remotejobs.errors import BindingError, UsageError
-from remotejobs.model import SessionOption
 
 
 def invoke(line: str) -> Bound:
@@ -61,7 +60,7 @@ def test_many_ways_to_say_the_same(line: str) -> None:
         ("a x -UseSSL:'$false'", {"UseSSL": False}, "ComputerName"),
         ("a x -UseSSL: '$false'", {"UseSSL": False}, "ComputerName"),
         ("a x -ConnectTimeout off -AuthTimeout 500ms", {"ConnectTimeout": None, "AuthTimeout": 0.5}, "ComputerName"),
-        ("a x -SessionOption skipcacheck", {"SessionOption": SessionOption(skip_ca_check=True)}, "ComputerName"),
+        ("a x -SessionOption skipcacheck", {"SessionOption": {"skip_ca_check": True}}, "ComputerName"),
         ("a x -Authentication basic -OutputFormat jsonl", {"Authentication": "Basic", "OutputFormat": "Jsonl"}, None),
         ("a x -Debug", {"Debug": True}, "ComputerName"),
     ],

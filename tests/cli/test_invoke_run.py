@@ -150,13 +150,14 @@ def test_password_files_must_be_their_owners_alone(folder: Path) -> None:
     assert invoke(folder, GOOD, "-ScriptBlock", "1", "-PasswordFile", "password").returncode == 0
 
 
-def test_the_default_authentication_says_what_to_give(folder: Path) -> None:
-    words = ["invoke", "web01", "-ScriptBlock", "1", "-Credential", "sim"]
+def test_a_mechanism_that_needs_a_password_says_what_to_give(folder: Path) -> None:
+    words = ["invoke", "web01", "-ScriptBlock", "1", "-Authentication", "Basic", "-UseSSL"]
     done = subprocess.run(
         [sys.executable, "-m", "remotejobs", *words], env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    assert "-Authentication Basic -UseSSL" in done.stderr
+    assert "[web01] needs a credential" in done.stderr
+    assert "-Credential USER" in done.stderr
 
 
 def test_the_log_has_every_step_and_no_secret(folder: Path) -> None:

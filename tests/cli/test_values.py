@@ -24,7 +24,6 @@ from remotejobs.cli.values import (
     ParameterType,
 )
 from remotejobs.cli.words import Argument, read
-from remotejobs.model import SessionOption
 
 _EVENING = datetime(2026, 1, 31, 18, 30)  # noqa: DTZ001 - local time, as PowerShell reads it
 
@@ -169,12 +168,17 @@ def test_refusals(type_: ParameterType, text: str, part: str) -> None:
 
 def test_session_options() -> None:
     text = "skipcacheck, SkipCNCheck=true,AllowUnencrypted=$false,CAFile=C:\\my certs\\ca.pem,OperationTimeout=500ms"
-    assert SESSION_OPTION.convert(argument(text)) == SessionOption(
-        skip_ca_check=True, skip_cn_check=True, ca_file="C:\\my certs\\ca.pem", operation_timeout=0.5
-    )
-    assert SESSION_OPTION.convert(argument("MaximumReceivedObjectSize=10mb,IdleTimeout=1h")) == SessionOption(
-        maximum_received_object_size=10 << 20, idle_timeout=3600.0
-    )
+    assert SESSION_OPTION.convert(argument(text)) == {
+        "skip_ca_check": True,
+        "skip_cn_check": True,
+        "allow_unencrypted": False,
+        "ca_file": "C:\\my certs\\ca.pem",
+        "operation_timeout": 0.5,
+    }
+    assert SESSION_OPTION.convert(argument("MaximumReceivedObjectSize=10mb,IdleTimeout=1h")) == {
+        "maximum_received_object_size": 10 << 20,
+        "idle_timeout": 3600.0,
+    }
 
 
 @pytest.mark.parametrize(

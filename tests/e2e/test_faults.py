@@ -171,9 +171,20 @@ def test_clear_text_is_refused_before_connecting() -> None:
         async with started({"good": ""}) as hosts:
             with pytest.raises(ConfigurationError, match="AllowUnencrypted"):
                 await run(targets(hosts), "1", option={"allow_unencrypted": False})
-            with pytest.raises(ConfigurationError, match="-Authentication Basic -UseSSL"):
-                await run(targets(hosts), "1", authentication="Default")
             assert hosts["good"].counters.connections == 0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("mechanism", ["Default", "Negotiate", "Credssp"])
+def test_over_http_every_message_is_sealed(mechanism: str) -> None:
+    async def main() -> None:
+        settings = HostSettings(authentication=("Negotiate", "CredSSP"))
+        async with started({"good": ""}, settings=settings) as hosts:
+            result = await run(targets(hosts), "1..3", authentication=mechanism, option={"allow_unencrypted": False})
+            assert (result.reason("good"), result.values("good")) == ("Completed", [1, 2, 3])
+            clear = await run(targets(hosts), "1", authentication=mechanism)
+            assert clear.reason("good") != "Completed"  # the host wants it sealed, and was asked in clear
 
     asyncio.run(main())
 

@@ -33,7 +33,13 @@ class Scene:
         self._seq = 0
 
     async def job(
-        self, *names: str, name: str = "", script: str = "1", idle: float | None = None, throttle_limit: int = 32
+        self,
+        *names: str,
+        name: str = "",
+        script: str = "1",
+        idle: float | None = None,
+        throttle_limit: int = 32,
+        mechanism: str = "Basic",
     ) -> RemoteJob:
         """Submit a job and take its lease."""
         spec = JobSpec(
@@ -41,6 +47,7 @@ class Scene:
             tuple(Target(each) for each in names or ("web01",)),
             name=name,
             throttle_limit=throttle_limit,
+            authentication=mechanism,
             session_option=SessionOption(idle_timeout=idle),
         )
         row = await self.store.submit(spec)

@@ -213,6 +213,7 @@ def test_taking_over_needs_the_credential() -> None:
             await job.child_jobs[0].stop()
         assert refused.value.error_id == "StopJobError"
         assert scene.taken == []
+        assert (await scene.job(mechanism="Kerberos")).credential_names == []  # the current user's tickets
 
     run(body())
 

@@ -102,7 +102,7 @@ def job_at(host: SimulatedHost, script: str, **option: Any) -> PreparedJob:
     names, block = Names(), shared_block()
 
     def connect(target: Target) -> Transport:
-        context = tokens.context("Basic", Credential("sim", Secret("sim")))
+        context = tokens.BasicContext(Credential("sim", Secret("sim")))
         return HttpTransport(spec.endpoint(target), context, tls=None, names=names, limits=Limits(), block=block)
 
     return prepare(spec, connect, asyncio.Semaphore(4))

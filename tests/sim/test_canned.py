@@ -10,6 +10,7 @@ import sys
 import uuid
 from base64 import b64decode, b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pypsrp.powershell import PowerShell, RunspacePool
@@ -19,6 +20,7 @@ from remotejobs.sim import canned
 from remotejobs.sim.canned import CannedHosts
 from remotejobs.sim.canned_answers import prebuild
 from remotejobs.sim.psrp_wire import Defragmenter, Message, MessageType, fragments, pack_message, unpack_message
+from tests.kdc import PASSWORD, REALM, Kdc
 from tests.sim.wire import POWERSHELL, Client, Reply, command, create, on_shell, receive, run, signal, state, streams
 
 POOL = uuid.UUID("0f0e0d0c-0b0a-0908-0706-050403020100")
@@ -94,8 +96,41 @@ def test_without_the_logon_there_is_a_challenge() -> None:
         server = await canned.serve(CannedHosts(prebuild(1)))
         async with server, await Client.open(server.sockets[0].getsockname()[1]) as client:
             reply = await client.post(opening(POOL), logon=None)
-            assert (reply.status, reply.challenges()) == (401, ["Negotiate", 'Basic realm="WSMAN"'])
+            assert (reply.status, reply.challenges()) == (401, ["Negotiate", "CredSSP", 'Basic realm="WSMAN"'])
             assert (await client.post(opening(POOL))).status == 200
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "encryption"),
+    [("ntlm", "auto"), ("negotiate", "never"), ("credssp", "auto"), ("kerberos", "auto"), ("basic", "never")],
+)
+def test_pypsrp_logs_on_to_canned_hosts(mechanism: str, encryption: str, kdc: Kdc) -> None:
+    user: dict[str, Any] = {"username": f"alice@{REALM}", "password": PASSWORD}
+    if mechanism != "kerberos":
+        user = {"username": "sim", "password": "sim"}
+
+    def work(port: int) -> int:
+        wsman = WSMan(
+            "127.0.0.1",
+            port=port,
+            ssl=False,
+            auth=mechanism,
+            encryption=encryption,
+            no_proxy=True,
+            negotiate_hostname_override="web01",
+            **user,
+        )
+        with wsman, RunspacePool(wsman) as pool:
+            shell = PowerShell(pool)
+            shell.add_script("1")
+            return len(shell.invoke())
+
+    async def main() -> None:
+        server = await canned.serve(CannedHosts(prebuild(3), keytab=kdc.keytab))
+        async with server:
+            assert await asyncio.to_thread(work, server.sockets[0].getsockname()[1]) == 3
 
     run(main())
 

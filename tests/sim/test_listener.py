@@ -247,6 +247,8 @@ def test_counters_are_told_over_http() -> None:
             "requests": {"Create": 1, "Command": 1, "Receive": 2},
             "faults": {"2150858843": 1},
             "scripts": {"echo hi": 1},
+            "logons": {"sim": 2},
+            "logon_failures": {"sim": 1},
             "commands": 1,
             "records": 0,
             "connections": 1,

@@ -462,6 +462,7 @@ async def test_a_secure_string_before_the_exchange_is_refused() -> None:
     client.message(MessageType.PIPELINE_INPUT, "<SS>c2Vr</SS>", command)
     seen = await sink.done(command)
     assert seen[-1].name == "PIPELINE_STATE"
+    assert sink.of(None)[-1].name == "PUBLIC_KEY_REQUEST"
 
 
 class Faulty:

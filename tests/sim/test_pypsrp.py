@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pypsrp.client import Client
+from pypsrp.complex_objects import ObjectMeta, PSCredential
 from pypsrp.exceptions import AuthenticationError, WSManFaultError
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.shell import Process, SignalCode, WinRS
@@ -189,3 +190,17 @@ def test_the_envelope_size_of_the_host_is_found(tmp_path: Path) -> None:
         return wsman.max_envelope_size
 
     assert used(use, tmp_path, max_envelope_size=300 * 1024)[0] == 300 * 1024
+
+
+def test_secure_strings_and_credentials_after_an_exchange_of_keys(tmp_path: Path) -> None:
+    def use(wsman: WSMan) -> Any:
+        with RunspacePool(wsman) as pool:
+            pool.exchange_keys()
+            shell = PowerShell(pool)
+            shell.add_script("param($s, $c) $s.Length; $c.UserName; $c.GetNetworkCredential().Password; $s")
+            shell.add_argument(pool.serialize("sekrit ä", ObjectMeta("SS")))
+            shell.add_argument(PSCredential(username="ops", password="pässword"))  # type: ignore[no-untyped-call]
+            return shell.invoke()
+
+    found, _ = used(use, tmp_path)
+    assert found == [8, "ops", "pässword", "sekrit ä"]

@@ -14,12 +14,13 @@ from remotejobs.errors import ConfigurationError, StoreError
 from remotejobs.model import JobSpec, Outcome, Record, ScriptCommand, Stream, Target
 from remotejobs.states import EndReason
 from remotejobs.store.memory import MemoryStore
-from remotejobs.store.retention import DAYS, SIZE, Retention, prune, retention, tidy
+from remotejobs.store.retention import Retention, prune, retention, tidy
 from remotejobs.store.sqlite import SqliteStore
 
 SPEC = JobSpec(ScriptCommand("1"), (Target("a"), Target("b")))
 DONE = Outcome(EndReason.Completed)
 DAY = 86_400.0
+DAYS, SIZE = "REMOTEJOBS_RETENTION_DAYS", "REMOTEJOBS_RETENTION_SIZE"
 
 
 @pytest.fixture

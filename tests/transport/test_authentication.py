@@ -26,6 +26,7 @@ class Steps:
 
     mechanism = "Steps"
     every_request = False
+    anew = False
 
     def __init__(
         self,
@@ -221,5 +222,19 @@ def test_steps_that_wait_for_another_server_leave_the_loop_alone() -> None:
             assert await transport.post(b"x") == Reply(200, b"ok")
         assert threading.get_ident() not in auth.threads
         assert len(auth.told) == 2
+
+    run(main())
+
+
+def test_a_mechanism_that_begins_anew_has_steps_for_each_request() -> None:
+    async def main() -> None:
+        server = Recorder(answer(b"", "401 ", "WWW-Authenticate: Digest nonce=1"), answer(b"a"), answer(b"b"))
+        auth = Steps("", "Digest ONE")
+        auth.anew = True
+        async with serving(server) as endpoint, connected(endpoint, auth) as transport:
+            assert await transport.post(b"x") == Reply(200, b"a")
+            auth.values = ("Digest TWO",)
+            assert await transport.post(b"y") == Reply(200, b"b")
+        assert server.authorizations == [None, "Digest ONE", "Digest TWO"]
 
     run(main())

@@ -34,7 +34,7 @@ COMMON = (
     Parameter("Debug", SWITCH, "Print the traceback of an error that should not happen.", aliases=("db",), common=True),
 )
 
-SOURCES = "-PasswordFile FILE, the environment variable REMOTEJOBS_PASSWORD, or the prompt on a terminal"
+SOURCES = "-PasswordFile FILE, the environment variable REMOTEJOBS_PASSWORD, the keyring, or the prompt on a terminal"
 NO_PASSWORD = (
     "A password is never an argument: everybody on this computer could read it in the list of processes. Use"
     f" {SOURCES}."
@@ -101,7 +101,8 @@ def credentials(when: str) -> tuple[Parameter, ...]:
         Parameter(
             "Credential",
             TEXT,
-            f"The user, where it is not the one of the job. {when} The password comes from {SOURCES}.",
+            f"A [credential.NAME] of the configuration, or a user, where it is not the one of the job. {when} A user's"
+            f" password comes from {SOURCES}.",
             not_empty=True,
         ),
         PASSWORD_FILE,

@@ -106,30 +106,46 @@ INVOKE = Command(
             INT,
             "Hosts at a time. Below 1 means the default.",
             default=str(DEFAULT_THROTTLE_LIMIT),
+            setting=True,
         ),
         Parameter(
             "Credential",
             TEXT,
-            f"The user: user, DOMAIN\\user or user@domain. The password comes from {SOURCES}.",
+            "A [credential.NAME] of the configuration (remotejob help config), or a user: user, DOMAIN\\user or"
+            f" user@domain, whose password comes from {SOURCES}.",
             not_empty=True,
+            setting=True,
         ),
         PASSWORD_FILE,
-        Parameter("Authentication", AUTHENTICATION, "The authentication mechanism.", default="Default"),
-        Parameter("UseSSL", SWITCH, "Connect by https.", _BY_NAME),
-        Parameter("Port", INT, "TCP port.", _BY_NAME, default="5985, with -UseSSL 5986", minimum=1, maximum=65535),
-        Parameter("ApplicationName", TEXT, "The path of the address.", _BY_NAME, default="wsman", not_empty=True),
+        Parameter("Authentication", AUTHENTICATION, "The authentication mechanism.", default="Default", setting=True),
+        Parameter("UseSSL", SWITCH, "Connect by https.", _BY_NAME, setting=True),
+        Parameter(
+            "Port",
+            INT,
+            "TCP port.",
+            _BY_NAME,
+            default="5985, with -UseSSL 5986",
+            minimum=1,
+            maximum=65535,
+            setting=True,
+        ),
+        Parameter(
+            "ApplicationName", TEXT, "The path of the address.", _BY_NAME, default="wsman", not_empty=True, setting=True
+        ),
         Parameter(
             "ConfigurationName",
             TEXT,
             "The session configuration on the hosts.",
             default=DEFAULT_CONFIGURATION,
             not_empty=True,
+            setting=True,
         ),
         Parameter(
             "SessionOption",
             SESSION_OPTION,
             "Settings of New-PSSessionOption and of TLS, key=value with commas between: CAFile=ca.pem,SkipCNCheck."
             " Times are in seconds here too, not in milliseconds.",
+            setting=True,
         ),
         Parameter(
             "AsJob",
@@ -157,26 +173,31 @@ INVOKE = Command(
             "HideComputerName", SWITCH, "Do not show which host a line or an object came from.", aliases=("HCN",)
         ),
         RECORDS_AS,
-        Parameter("FailOnError", SWITCH, "Exit code 2 also when a script completed but wrote errors."),
+        Parameter("FailOnError", SWITCH, "Exit code 2 also when a script completed but wrote errors.", setting=True),
         Parameter(
             "ConnectTimeout",
             CLOCK,
             "For finding and connecting to one host. 0 or off: no limit.",
             default=f"{_CLOCKS.connect:g}",
+            setting=True,
         ),
         Parameter(
             "AuthTimeout",
             CLOCK,
             "For authentication at one host. 0 or off: no limit.",
             default=f"{_CLOCKS.authenticate:g}",
+            setting=True,
         ),
         Parameter(
             "SilenceTimeout",
             CLOCK,
             "The longest time without a record from a host that runs the script.",
             default="off",
+            setting=True,
         ),
-        Parameter("Timeout", CLOCK, "For the whole of one host, from its first connection.", default="off"),
+        Parameter(
+            "Timeout", CLOCK, "For the whole of one host, from its first connection.", default="off", setting=True
+        ),
         Parameter(
             "LogFile",
             PATH,

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from remotejobs.cli.parameters import Command, Example, Parameter, within
 from remotejobs.cli.tables.common import COMMON, NO_PASSWORD
-from remotejobs.cli.values import DURATION, PATH, SWITCH, TEXT, TEXTS
+from remotejobs.cli.values import DURATION, INT, PATH, SWITCH, TEXT, TEXTS, enum, many
+
+_MECHANISMS = many(
+    enum(
+        "AuthenticationMechanism",
+        "mechanism",
+        {name: number for number, name in enumerate(("Basic", "Negotiate", "Kerberos", "CredSSP", "Certificate"))},
+    )
+)
 
 HOSTS = Command(
     "hosts",
@@ -64,13 +72,34 @@ SIMULATE = Command(
             "A file that holds the user's password. REMOTEJOBS_PASSWORD does the same.",
             not_empty=True,
         ),
+        Parameter(
+            "Authentication",
+            _MECHANISMS,
+            "How one may log on to the hosts; the server list names the first. Kerberos needs -Keytab.",
+            default="Basic, Negotiate, Kerberos",
+            not_empty=True,
+        ),
+        Parameter("Keytab", PATH, "The keys of the hosts' service principals, host/web01 for one.", not_empty=True),
+        Parameter("LockoutThreshold", INT, "Lock the user out after so many wrong passwords.", default="0, never"),
+        Parameter(
+            "ClientCertificateFile",
+            PATH,
+            "Write a certificate of the user and its key to this file, where Certificate is one of -Authentication.",
+            default="sim-client.pem",
+            not_empty=True,
+        ),
         Parameter("Latency", DURATION, "Answer each request this much later.", default="0"),
         Parameter("Fault", TEXTS, "What goes wrong where: web03=reset@Command.", not_empty=True),
         Parameter("Answers", PATH, "A folder of scripts and the records that they give.", not_empty=True),
         Parameter(
             "PowerShell", TEXT, "What runs scripts: auto, builtin, or the path of pwsh.", default="auto", not_empty=True
         ),
-        Parameter("Http", SWITCH, "Serve clear http as well, and list that: for -SessionOption AllowUnencrypted."),
+        Parameter(
+            "Http",
+            SWITCH,
+            "Serve http as well, and list that. Messages may be clear where Basic is one of -Authentication (for"
+            " -SessionOption AllowUnencrypted), and must be sealed else.",
+        ),
         Parameter(
             "CAFile",
             PATH,
@@ -91,6 +120,10 @@ SIMULATE = Command(
         Example(
             "remotejob simulate 'web[01-05]' -Fault web03=reset@Command -Latency 200ms -Duration 10m",
             "Slow hosts, of which one drops the connection; gone after ten minutes.",
+        ),
+        Example(
+            "remotejob simulate 'web[01-20]' -Http -Authentication Negotiate -LockoutThreshold 3",
+            "Hosts with http that want every message sealed, and lock the user out.",
         ),
     ),
 )

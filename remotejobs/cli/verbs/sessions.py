@@ -49,7 +49,7 @@ def run(bound: Bound) -> int:
         print(f"WARNING: {warning}", file=sys.stderr)
     found = credentials_of(values, named.targets)
     user = values.get("Credential")
-    return asyncio.run(_sessions(values, named, {"": found[user], **found} if user else found))
+    return asyncio.run(_sessions(values, named, {"": found[user], **found} if user in found else found))
 
 
 async def _sessions(values: Mapping[str, Any], named: Resolved, credentials: Mapping[str, Credential]) -> int:

@@ -6,7 +6,6 @@ Knows logging and compose. Must not know how it was started or what it is told t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 
 from remotejobs.cli.binder import Bound
 from remotejobs.cli.logfile import RedactingFormatter, open_log
@@ -19,11 +18,10 @@ def run(bound: Bound) -> int:  # noqa: ARG001
     return compose.run_worker(_begin_log)
 
 
-def _begin_log(secrets: Iterable[str]) -> None:
+def _begin_log() -> None:
     """What goes wrong to the job's own log, and every step to the file of -LogFile if there is one; never a secret."""
-    secrets = list(secrets)
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
-    handler.setFormatter(RedactingFormatter(secrets))
+    handler.setFormatter(RedactingFormatter())
     logging.getLogger().addHandler(handler)
-    open_log(None, secrets)
+    open_log(None)

@@ -22,6 +22,7 @@ from remotejobs.sim.values import (
     Hashtable,
     PSObject,
     ScriptBlock,
+    SecureString,
     Uri,
     Version,
     bag_text,
@@ -44,6 +45,7 @@ EXCEPTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
+_CREDENTIAL = "System.Management.Automation.PSCredential"
 _VERSION = ("major", "minor", "build", "revision")
 
 
@@ -206,12 +208,15 @@ def call(value: Any, name: str, arguments: list[Any]) -> Any:
         raise failure("You cannot call a method on a null-valued expression.", "InvokeMethodOnNull")
     if key == "gettype" and not arguments:
         return _type_object(value)
+    if key == "getnetworkcredential" and isinstance(value, PSObject) and type_names(value)[0] == _CREDENTIAL:
+        clear = {"UserName": value.get("UserName"), "Password": "".join(value.get("Password") or ""), "Domain": ""}
+        return PSObject(("System.Net.NetworkCredential", "System.Object"), clear, text="System.Net.NetworkCredential")
     inner = plain(value)
     if key == "tostring" and not arguments:
         return bag_text(inner) if isinstance(value, PSObject) and value.custom else to_text(value)
     if key == "tostring":
         return format_value(inner, to_text(arguments[0]))
-    if isinstance(inner, str) and not isinstance(inner, Char):
+    if isinstance(inner, str) and not isinstance(inner, Char | SecureString):
         if key == "substring":
             return _substring(inner, *(convert(a, "int") for a in arguments))
         if key in _STRING:

@@ -16,9 +16,12 @@ computer that sent it: the offset is kept, and not turned into that of this comp
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Self, final
+
+from remotejobs.errors import UsageError
 
 
 class Byte(int):
@@ -162,13 +165,40 @@ def span_ticks(value: timedelta) -> int:
 class SecureString:
     """System.Security.SecureString as it came: base64, encrypted with the session key (MS-PSRP 2.2.5.1.24).
 
-    Never shown: neither text nor repr has it. With protocol 2.4 it is not encrypted at all.
+    Never shown: neither text nor repr has it. With protocol 2.4 it is not encrypted at all. Among the arguments of a
+    job it stands for a secret that is kept elsewhere, under `name`.
     """
 
-    __slots__ = ("wire",)
+    __slots__ = ("_decrypt", "wire")
+    _NAMED: Final = "ArgumentList["  # no base64 begins like this
 
     def __init__(self, wire: str) -> None:
         self.wire = wire
+        self._decrypt: Callable[[str], str] | None = None
+
+    def unlock(self, decrypt: Callable[[str], str]) -> None:
+        """Let `reveal` read it with the key of its session."""
+        self._decrypt = decrypt
+
+    def reveal(self) -> str:
+        """The text in clear. Hold it no longer than the call that needs it.
+
+        Raises:
+            UsageError: The key is not here. Only the process that ran the job has it, as long as the job object lives,
+                and only where the script was given a secret argument.
+            ProtocolError: It was not encrypted with that key.
+        """
+        if self._decrypt is None:
+            raise UsageError(
+                "The key of this SecureString is not here: keys are not stored. The process that runs the job can read "
+                "it, where an argument of the script is a Secret or a Credential too."
+            )
+        return self._decrypt(self.wire)
+
+    @property
+    def name(self) -> str:
+        """The name of the secret that it stands for, as `ArgumentList[0]`; empty where it came from a host."""
+        return self.wire if self.wire.startswith(self._NAMED) else ""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SecureString) and other.wire == self.wire
@@ -181,6 +211,24 @@ class SecureString:
 
     def __repr__(self) -> str:
         return "SecureString(...)"
+
+    def __reduce__(self) -> tuple[type[SecureString], tuple[str]]:
+        return SecureString, (self.wire,)  # a copy has not got the key
+
+
+def secure_strings(value: Any) -> Iterator[SecureString]:
+    """Yield every SecureString inside a decoded value, however deep, each once for each place."""
+    left, seen = [value], set[int]()
+    while left:
+        value = left.pop()
+        if isinstance(value, SecureString):
+            yield value
+        elif isinstance(value, PSObject | list | dict) and id(value) not in seen:
+            seen.add(id(value))
+            if isinstance(value, PSObject):
+                left += [value.base, *value.adapted.values(), *value.extended.values()]
+            else:
+                left += value.values() if isinstance(value, dict) else value
 
 
 class _NoBase:

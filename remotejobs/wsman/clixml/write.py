@@ -212,6 +212,11 @@ def _primitive(value: Any) -> tuple[str, str]:
         return "BA", base64.b64encode(value).decode()
     if isinstance(value, SecureString):
         return "SS", value.wire
+    if hasattr(value, "reveal") or hasattr(value, "secret"):
+        raise UsageError(
+            f"A {type(value).__name__} is an argument by itself or in a list or dictionary of argument_list; nothing "
+            "else may hold it."
+        )
     raise UsageError(
         f"PowerShell cannot be given a Python {type(value).__name__}; convert it to text or a number first."
     )

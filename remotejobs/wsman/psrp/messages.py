@@ -12,12 +12,13 @@ from enum import IntEnum
 from struct import Struct
 from typing import Any
 
-from remotejobs.errors import ProtocolError, UsageError
+from remotejobs.errors import ProtocolError
 from remotejobs.wsman.clixml.values import PSObject
 from remotejobs.wsman.clixml.write import serialize
+from remotejobs.wsman.psrp.sessionkey import secret_names
 
 PROTOCOL_VERSION = "2.3"
-# 2.4 differs in how a SecureString is sent only, and none is; a server should not answer more than it was offered.
+# 2.4 differs in how a SecureString is sent only; a server should not answer more than it was offered.
 ACCEPTED_VERSIONS = ("2.1", "2.2", "2.3", "2.4")
 _HEADER = Struct("<II16s16s")
 _BOM = b"\xef\xbb\xbf"
@@ -30,6 +31,8 @@ class MessageType(IntEnum):
 
     SESSION_CAPABILITY = 0x00010002
     INIT_RUNSPACEPOOL = 0x00010004
+    PUBLIC_KEY = 0x00010005
+    ENCRYPTED_SESSION_KEY = 0x00010006
     PUBLIC_KEY_REQUEST = 0x00010007
     CONNECT_RUNSPACEPOOL = 0x00010008
     RUNSPACEPOOL_STATE = 0x00021005
@@ -101,9 +104,10 @@ def create_pipeline(script: str, arguments: Sequence[Any] = ()) -> bytes:
     """CREATE_PIPELINE with one script and positional arguments, no input.
 
     Without the Merge properties of 2.2 and later it is right for every version: the server goes by their presence.
+    SecureStrings are names of secrets, to be `filled` in for each host.
 
     Raises:
-        UsageError: An argument that CLIXML cannot carry, or a SecureString: no session key is ever exchanged.
+        UsageError: An argument that CLIXML cannot carry, or a SecureString that came from a host.
     """
     command = _members(
         Cmd=script,
@@ -124,8 +128,7 @@ def create_pipeline(script: str, arguments: Sequence[Any] = ()) -> bytes:
             IsNested=False,
         )
     )
-    if b"<SS" in data:  # in any depth; in text `<` is escaped
-        raise UsageError("A SecureString cannot be an argument: it is encrypted for the host that it came from.")
+    secret_names(data)
     return data
 
 

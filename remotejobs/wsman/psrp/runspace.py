@@ -38,6 +38,7 @@ _RECORDS: dict[int, Stream] = {
 }
 # Object ids of a client begin anywhere; one that takes over begins past all that the one before can have used.
 _TAKEN_OVER = 1 << 32
+_MOST_KEY_REQUESTS = 8
 _STATE = re.compile(rb'<Obj RefId="0"><MS><I32 N="(?:Pipeline|Runspace)State">(\d{1,3})</I32>')
 _VERSION = re.compile(rb'<Obj RefId="0"><MS><Version N="protocolversion">(\d\.\d)</Version>')
 
@@ -78,7 +79,7 @@ class Runspace:
         pool_id: RunspacePool id, the shell's id under WS-Man.
         pipeline_id: Pipeline id, the command's id under WS-Man.
         init: The payload of INIT_RUNSPACEPOOL, the same for every host of a job.
-        pipeline: The payload of CREATE_PIPELINE, likewise.
+        pipeline: The payload of CREATE_PIPELINE, likewise, unless it has secrets: then they are to be filled in.
         max_object: Bytes of one message from the server.
         after: Another client had the pipeline's records up to this object id: it is taken up there. None where we
             begin it.
@@ -89,13 +90,15 @@ class Runspace:
         "_init",
         "_objects",
         "_pipe",
-        "_pipeline",
         "_pool",
         "_shown",
+        "encrypted_key",
         "ended",
         "exit_code",
         "failure",
+        "key_requests",
         "max_object",
+        "pipeline",
         "pipeline_id",
         "pipeline_state",
         "pool_id",
@@ -118,8 +121,8 @@ class Runspace:
         self.pool_id = pool_id
         self.pipeline_id = pipeline_id
         self.max_object = max_object
+        self.pipeline = pipeline
         self._init = init
-        self._pipeline = pipeline
         self._after = 0 if after is None else after
         self._objects = 0 if after is None else _TAKEN_OVER
         self._pool = Defragmenter(max_object)
@@ -134,6 +137,9 @@ class Runspace:
         # The whole PIPELINE_STATE message of a failure: readers find the error record in it.
         self.failure: bytes | None = None
         self.exit_code: int | None = None
+        # The host's answer to the exchange of keys, and how often it has asked for one.
+        self.encrypted_key: bytes | None = None
+        self.key_requests = 0
         # Answers to host calls, as fragments to send on the stream `pr`.
         self.replies: list[bytes] = []
 
@@ -145,10 +151,14 @@ class Runspace:
         ]
         return list(_join(pieces, size))
 
+    def exchanging(self, public_key: bytes, size: int) -> list[bytes]:
+        """The bytes that tell our public key, a payload of PUBLIC_KEY; `encrypted_key` is set by the answer to them."""
+        return list(self._cut(MessageType.PUBLIC_KEY, public_key, None, size))
+
     def starting(self, size: int) -> list[bytes]:
         """The bytes that start the pipeline: the first packet goes with Command, the others with Send."""
         self.pipeline_state = PipelineState.Running
-        return list(self._cut(MessageType.CREATE_PIPELINE, self._pipeline, self.pipeline_id, size))
+        return list(self._cut(MessageType.CREATE_PIPELINE, self.pipeline, self.pipeline_id, size))
 
     def connecting(self, size: int) -> bytes:
         """The bytes that take the pool over: two messages of one fragment each (MS-PSRP 3.1.5.4.28)."""
@@ -189,6 +199,12 @@ class Runspace:
                 self._pool_changed(payload)
             elif kind == MessageType.RUNSPACEPOOL_HOST_CALL:
                 self._host_call(payload, 0, None)
+            elif kind == MessageType.ENCRYPTED_SESSION_KEY:
+                self.encrypted_key = payload
+            elif kind == MessageType.PUBLIC_KEY_REQUEST:
+                self.key_requests += 1
+                if self.key_requests > _MOST_KEY_REQUESTS:
+                    raise ProtocolError(f"The host asked for our public key more than {_MOST_KEY_REQUESTS} times.")
             # Everything else is news that one script needs none of; what nobody knows must not break the pool.
 
     def feed_pipeline(self, data: bytes) -> list[RecordData]:

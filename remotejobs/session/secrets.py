@@ -1,0 +1,92 @@
+"""The secrets among the arguments of a job: which there are, where they may go, the key pair that protects them.
+
+Knows names of secrets and what reveals them. Must not know credentials, stores or connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Mapping
+
+from remotejobs.errors import ConfigurationError
+from remotejobs.model import JobSpec
+from remotejobs.wsman.psrp.sessionkey import KEYS, KeyPair, SessionKey, filled, secret_names
+
+# Mechanisms that have no key to seal messages with.
+_NEVER_SEAL = ("basic", "digest", "certificate")
+
+
+class Secrets:
+    """The secrets of one job, and its one RSA key pair, which is made when the first host needs it.
+
+    Args:
+        pipeline: The payload of CREATE_PIPELINE, with their names.
+        held: What reveals each, by name; more than are needed do no harm.
+
+    Attributes:
+        names: The names, in the order of the arguments.
+        missing: Those that nobody has given: what has not begun cannot be begun.
+    """
+
+    def __init__(self, pipeline: bytes, held: Mapping[str, Callable[[], str]]) -> None:
+        self.names = secret_names(pipeline)
+        self.missing = tuple(dict.fromkeys(name for name in self.names if name not in held))
+        self._held = {name: held[name] for name in self.names if name in held}
+        self._keys: list[SessionKey] = []  # KEYS forgets what nobody holds
+        self._pair: asyncio.Task[KeyPair] | None = None
+
+    def require(self) -> None:
+        """Refuse to run a job whose secrets are not there.
+
+        Raises:
+            ConfigurationError: SecretArgumentMissing; `details["secrets"]` has the names.
+        """
+        if self.missing:
+            raise ConfigurationError(
+                f"{self.words} No host was asked to run it. Give all arguments again: argument_list of retry_job or "
+                "invoke_command.",
+                error_id="SecretArgumentMissing",
+                secrets=self.missing,
+            )
+
+    @property
+    def words(self) -> str:
+        """What is missing, and why."""
+        one = len(self.missing) == 1
+        return (
+            f"The script takes {', '.join(self.missing)}, which {'is a secret' if one else 'are secrets'}; secrets are "
+            f"not stored, and {'it was' if one else 'they were'} not given."
+        )
+
+    async def key_pair(self) -> KeyPair:
+        """Our key pair. Making one takes a while, so a thread does it."""
+        if self._pair is None:
+            self._pair = asyncio.get_running_loop().create_task(asyncio.to_thread(KeyPair.generate))
+        return await asyncio.shield(self._pair)  # one host that gives up must not take it from the others
+
+    def fill(self, pipeline: bytes, pool: uuid.UUID, key: SessionKey) -> bytes:
+        """The payload of CREATE_PIPELINE for the one host whose key this is; readers of its output may use the key."""
+        self._keys.append(key)
+        KEYS[pool] = key
+        return filled(pipeline, self._held, key)
+
+
+def refuse_clear_secrets(spec: JobSpec) -> None:
+    """Refuse, before anything is sent, to send a secret argument where nothing but the session key protects it.
+
+    Whoever can change what is sent over clear http can put a key of his own in place of the host's.
+
+    Raises:
+        ConfigurationError: A target is reached over http, and its messages are not certain to be sealed.
+    """
+    for target in spec.targets:
+        mechanism = target.authentication or spec.authentication
+        endpoint = spec.endpoint(target)
+        if not endpoint.ssl and (spec.session_option.allow_unencrypted or mechanism.lower() in _NEVER_SEAL):
+            raise ConfigurationError(
+                f"[{target.name}] An argument is a secret, and over {endpoint.url} nothing protects it. Nothing was "
+                "sent. Use https (use_ssl), or Negotiate, Kerberos or CredSSP without AllowUnencrypted, which seal "
+                "messages over http.",
+                error_id="SecretOverClearText",
+            )

@@ -1,0 +1,134 @@
+"""Secrets in argument_list become names; what is stored of a job has no secret."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from remotejobs.api.arguments import without_secrets
+from remotejobs.api.invoke import invoke_command, retry_job, session_option
+from remotejobs.auth.credentials import Credential, Secret
+from remotejobs.clock import SystemClock
+from remotejobs.errors import ConfigurationError, UsageError
+from remotejobs.model import JobSpec, Outcome, ScriptCommand, Target
+from remotejobs.states import EndReason
+from remotejobs.store.encoding import decode_spec, encode_spec
+from remotejobs.store.memory import MemoryStore
+from remotejobs.wsman.clixml.values import OrderedDictionary, PSObject, SecureString
+
+PASSWORD = "Vqx-81-not-to-be-seen"
+OPS = Credential("CORP\\ops", Secret(PASSWORD))
+
+
+def test_each_secret_has_the_name_of_its_place() -> None:
+    given = [1, Secret("a"), {"x": [Secret("b"), OPS], "y": ("t", Secret("c"))}, OrderedDictionary(z=Secret("d"))]
+    arguments, secrets = without_secrets(given)
+    texts = {name: held.secret.reveal() for name, held in secrets.items() if held.secret}
+    assert texts == {
+        "ArgumentList[1]": "a",
+        "ArgumentList[2][0][0]": "b",
+        "ArgumentList[2][0][1]": PASSWORD,
+        "ArgumentList[2][1][1]": "c",
+        "ArgumentList[3][0]": "d",
+    }
+    assert arguments[:2] == (1, SecureString("ArgumentList[1]"))
+    credential = arguments[2]["x"][1]
+    assert credential.type_names == ("System.Management.Automation.PSCredential", "System.Object")
+    assert credential.to_string == "System.Management.Automation.PSCredential"
+    assert credential.adapted == {"UserName": "CORP\\ops", "Password": SecureString("ArgumentList[2][0][1]")}
+    assert type(arguments[3]) is OrderedDictionary
+    assert isinstance(given[1], Secret)  # what was given stays
+
+
+def test_a_list_that_holds_itself_does_too_afterwards() -> None:
+    given: list[Any] = [Secret("a")]
+    given.append(given)
+    (copy,), secrets = without_secrets([given])
+    assert copy[1] is copy
+    assert [*secrets] == ["ArgumentList[0][0]"]
+
+
+def test_a_secure_string_of_a_host_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"ArgumentList\[0\]\[0\]: a SecureString cannot be an argument"):
+        without_secrets([[SecureString("AAAA")]])
+
+
+def test_a_credential_without_a_password_is_refused() -> None:
+    with pytest.raises(UsageError, match="the credential of ops has no password"):
+        without_secrets([Credential("ops", ccache="FILE:/tmp/krb5cc_0")])
+
+
+def test_an_empty_password_is_one() -> None:
+    _, secrets = without_secrets([Secret("")])
+    assert secrets["ArgumentList[0]"].secret.reveal() == ""
+
+
+def test_a_stored_job_has_names_only() -> None:
+    arguments, _ = without_secrets([Secret(PASSWORD), OPS, "plain"])
+    spec = JobSpec(ScriptCommand("1", arguments), (Target("h"),))
+    text = encode_spec(spec)
+    assert PASSWORD not in text
+    assert decode_spec(text) == spec
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Secret(PASSWORD),
+        OPS,
+        [OPS],
+        PSObject(extended={"p": Secret(PASSWORD)}),
+        SecureString("cAB3AA=="),
+        SecureString(""),
+    ],
+)
+def test_a_secret_that_is_not_just_named_is_not_stored(value: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        encode_spec(JobSpec(ScriptCommand("1", (value,)), (Target("h"),)))
+    assert PASSWORD not in caught.value.message
+    assert "cAB3" not in caught.value.message
+
+
+def refused(*, argument_list: Sequence[Any] = (Secret(PASSWORD),), **options: Any) -> ConfigurationError:
+    async def main() -> None:
+        await invoke_command(
+            ["web01"],
+            "1",
+            argument_list=argument_list,
+            credential=("u", "p"),
+            store=MemoryStore(SystemClock()),
+            **options,
+        )
+
+    with pytest.raises(ConfigurationError) as caught:
+        asyncio.run(main())
+    assert PASSWORD not in repr(caught.value)
+    return caught.value
+
+
+def test_over_clear_http_nothing_is_begun() -> None:
+    error = refused(authentication="Basic", session_option=session_option(allow_unencrypted=True))
+    assert error.error_id == "SecretOverClearText"
+
+
+def test_a_retry_needs_the_secrets_again() -> None:
+    """They are not in the store, whichever it is."""
+
+    async def main() -> None:
+        store = MemoryStore(SystemClock())
+        arguments, _ = without_secrets([Secret(PASSWORD)])
+        spec = JobSpec(ScriptCommand("1", arguments), (Target("h"),), use_ssl=True, authentication="Basic")
+        row = await store.submit(spec)
+        epoch = await store.lease(row.id, "test")
+        await store.ledger(row.id, 0, epoch).finish(Outcome(EndReason.Unreachable))
+        with pytest.raises(ConfigurationError, match=r"takes ArgumentList\[0\], which is a secret") as caught:
+            await retry_job(row.id, credential=("u", "p"), store=store)
+        assert caught.value.error_id == "SecretArgumentMissing"
+        again = await retry_job(row.id, credential=("u", "p"), argument_list=[Secret("x"), 2], store=store)
+        assert again.row.spec.command.arguments == (SecureString("ArgumentList[0]"), 2)
+        await again.stop()
+
+    asyncio.run(main())
