@@ -184,10 +184,10 @@ def missing() -> str:
 def kdc_of_all_tests() -> Iterator[Kdc]:
     """The realm, started once and with the first test that needs it; skipped where it cannot be, unless that is a must.
 
-    REMOTEJOBS_TEST_KDC=required makes it one.
+    TESTS_NEED_KDC=required makes it one.
     """
     if missing():
-        (pytest.fail if os.environ.get("REMOTEJOBS_TEST_KDC") == "required" else pytest.skip)(missing())
+        (pytest.fail if os.environ.get("TESTS_NEED_KDC") == "required" else pytest.skip)(missing())
     with Kdc() as kdc:
         yield kdc
 
