@@ -25,7 +25,7 @@ from remotejobs.store.schema import store_error
 # So many operations are committed together at most: another process that writes waits no longer than for these.
 _BATCH = 1024
 # Seconds. A commit costs the same for one operation as for twenty; a host's round trip takes far longer than this.
-_GATHERING = 0.003
+_GATHERING = 0.006
 
 
 class _Operation(NamedTuple):
