@@ -77,7 +77,7 @@ async def invoke_command(
             lists and dictionaries of them. A Secret arrives as a SecureString and a Credential as a PSCredential; they
             are never stored, and go over https or sealed messages only.
         credential: One for all targets; or by name, `""` for targets that name none.
-        authentication: Mechanism: Basic for now.
+        authentication: Mechanism: Default (it is Negotiate), Negotiate, Kerberos, Credssp, Basic, Digest.
         use_ssl, port, application_name, configuration_name: How targets are reached that do not say otherwise.
         throttle_limit: Hosts at a time; below 1 means 32.
         session_option: See SessionOption.
