@@ -19,7 +19,7 @@ import ssl
 import uuid
 from base64 import b64decode, b64encode
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 from remotejobs.sim.accounts import Account
 from remotejobs.sim.authentication import Authentication, Channel, Result, check
@@ -150,8 +150,7 @@ class CannedConnection(asyncio.Protocol):
         self._logon: Authentication | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:  # noqa: D102
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:  # noqa: D102
         buffer = self._buffer + data if self._buffer else data
@@ -289,8 +288,11 @@ def main(words: list[str] | None = None) -> None:
     answers = prebuild(arguments.objects, pool_answers=arguments.pool_answers)
     hosts = CannedHosts(answers, arguments.latency, arguments.keytab)
     raise_file_limit(1 << 16)
+    run: Any = asyncio.run
+    with contextlib.suppress(ImportError):  # hosts must not be what a client waits for
+        from uvloop import run
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_run(hosts, arguments.port, _tls(arguments.ssl, arguments.ca_file)))
+        run(_run(hosts, arguments.port, _tls(arguments.ssl, arguments.ca_file)))
 
 
 if __name__ == "__main__":
