@@ -8,7 +8,7 @@
         print(record.computer_name, record.value)
 
 With `as_job=True` a process of its own runs the job, and get_job, receive_job, wait_job, stop_job, remove_job,
-disconnect_job, connect_job and retry_job find it from any other; export_job and import_job carry it to another
+set_job, disconnect_job, connect_job and retry_job find it from any other; export_job and import_job carry it to another
 computer.
 
 get_session and remove_session are for the PowerShell sessions that hosts hold; test_wsman finds out what is wrong
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         get_job,
         receive_job,
         remove_job,
+        set_job,
         stop_job,
         wait_job,
     )
@@ -82,6 +83,7 @@ _HOMES = {
     "remove_session": "api.sessions",
     "retry_job": "api.invoke",
     "session_option": "api.invoke",
+    "set_job": "api.jobs",
     "stop_job": "api.jobs",
     "test_wsman": "api.diagnose",
     "wait_job": "api.jobs",
@@ -120,6 +122,7 @@ __all__ = [
     "remove_session",
     "retry_job",
     "session_option",
+    "set_job",
     "stop_job",
     "test_wsman",
     "wait_job",

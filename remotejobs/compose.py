@@ -31,7 +31,7 @@ from remotejobs.jobs.connecting import begun
 from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.worker import LeasedJob
 from remotejobs.model import JobSpec, Outcome, SessionOption, Target
-from remotejobs.ports import ChildTask, Clock, JobStore, Resume, Transport
+from remotejobs.ports import ChildTask, Clock, JobStore, Refusals, Resume
 from remotejobs.rows import ChildRow, JobRow, Phase, Request
 from remotejobs.session.prepared import PreparedJob, prepare
 from remotejobs.session.runner import PsrpRunner
@@ -155,60 +155,56 @@ def run_worker(begin: Callable[[], object] | None = None) -> int:
             detach.drop_empty_log(state_directory(), int(order["job"]))
 
 
-def sessions(spec: JobSpec, credentials: Mapping[str, Credential], clock: Clock | None = None) -> HostSessions:
+def sessions(
+    spec: JobSpec,
+    credentials: Mapping[str, Credential],
+    clock: Clock | None = None,
+    *,
+    memory: Refusals | None = None,
+) -> HostSessions:
     """Make what lists and deletes the shells of hosts, as many at a time as a job would have, behind the same guard.
 
     Args:
         spec: The hosts and how they are reached; its command is not looked at.
         credentials: As in `start`.
         clock: Time.
+        memory: Knows of refusals before, as a store does.
 
     Raises:
         UsageError: As `start`.
     """
     plan = _plan(spec, credentials)
-    return HostSessions(plan.prepared, clock or SystemClock(), _admission(spec), plan.room.slots)
+    admit = _admission(spec, Guard(memory, plan.account))
+    return HostSessions(plan.prepared, clock or SystemClock(), admit, plan.room.slots)
 
 
-def doctor(spec: JobSpec, credentials: Mapping[str, Credential], clock: Clock | None = None) -> Doctor:
+def doctor(
+    spec: JobSpec,
+    credentials: Mapping[str, Credential],
+    clock: Clock | None = None,
+    *,
+    memory: Refusals | None = None,
+) -> Doctor:
     """Make what examines hosts, as many at a time as a job would have, behind the same guard.
 
     Args:
         spec: The hosts and how they are reached; its command is what the shell step runs.
         credentials: As in `start`; a target without one is examined as far as that goes.
         clock: Time.
+        memory: As in `sessions`.
 
     Raises:
         ConfigurationError: A certificate file that cannot be used. What is wrong with one target is a finding.
     """
-    from remotejobs.auth.tokens import Contexts
     from remotejobs.doctor.doctor import Doctor
     from remotejobs.doctor.patient import Tools
     from remotejobs.doctor.probes import name_of
 
     option = _absolute(spec.session_option)
     spec, clock = dataclasses.replace(spec, session_option=option), clock or SystemClock()
-    ways: dict[tuple[str | None, str | None, bool | None], Connector] = {}  # what one target cannot do is its own
-
-    def connect(target: Target) -> Transport:
-        key = (target.authentication, target.credential, target.ssl)
-        if key not in ways:
-            ways[key] = Connector(spec, credentials, [target])
-        return ways[key](target)
-
-    def credential(target: Target) -> Credential | None:
-        name = target.credential or spec.credential or ""
-        return credentials.get(name) or (None if target.credential else credentials.get(""))
-
-    contexts = Contexts(option)  # for tickets that are asked for in advance
-
-    def close() -> None:
-        contexts.close()
-        for way in ways.values():
-            way.close()
-
+    connect = Connector(spec, credentials, ())  # nothing is checked yet: what one target cannot do is a finding
     room = capacity(spec.slots)
-    prepared = prepare(spec, connect, asyncio.Semaphore(room.spare))
+    prepared = prepare(spec, connect, asyncio.Semaphore(room.spare), user=connect.user)
     bare = dataclasses.replace(option, certificate_file=None, certificate_key_file=None)
     lenient = client_context(dataclasses.replace(bare, skip_ca_check=True, skip_cn_check=True))
     encrypted = any(spec.endpoint(target).ssl for target in spec.targets)
@@ -218,19 +214,17 @@ def doctor(spec: JobSpec, credentials: Mapping[str, Credential], clock: Clock | 
         clock,
         Names(),
         name_of,
-        _admission(spec),
+        _admission(spec, Guard(memory, _accounts(credentials))),
         client_context(dataclasses.replace(bare, skip_ca_check=False, skip_cn_check=False)) if encrypted else lenient,
         lenient,
-        credential,
-        lambda target: contexts.context("Kerberos", credential(target), spec.endpoint(target)),
-        close,
+        connect.context,
+        connect.close,
     )
     return Doctor(tools, room.slots)
 
 
-def _admission(spec: JobSpec) -> Callable[[Target], AbstractAsyncContextManager[None]]:
+def _admission(spec: JobSpec, guard: Guard) -> Callable[[Target], AbstractAsyncContextManager[None]]:
     """The guard as what asks hosts one thing passes it; an error leaves through it."""
-    guard = Guard()
 
     @contextlib.asynccontextmanager
     async def admit(target: Target) -> AsyncIterator[None]:
@@ -247,6 +241,12 @@ def _admission(spec: JobSpec) -> Callable[[Target], AbstractAsyncContextManager[
             guard.leave(name, accepted=accepted)
 
     return admit
+
+
+def _accounts(credentials: Mapping[str, Credential]) -> Callable[[str], str]:
+    """User names of credentials, by their names; empty for the current user. Holds no secret."""
+    users = {name: each.username for name, each in credentials.items()}
+    return lambda name: users.get(name) or users.get("", "")
 
 
 class _Staying:
@@ -330,6 +330,7 @@ class _Plan(NamedTuple):
     prepared: PreparedJob
     room: Capacity
     notes: tuple[str, ...]
+    account: Callable[[str], str]  # of a credential, by its name
     close: Callable[[], None]  # tickets and hashes go with the job
 
 
@@ -347,10 +348,10 @@ def _plan(spec: JobSpec, credentials: Mapping[str, Credential], targets: Sequenc
         held = f"ThrottleLimit {spec.slots} is held at {room.slots} by the limit of open files"
         notes = (f"{held} ({room.limit}; ulimit -n).",)
     secrets = {name: each.secret.reveal for name, each in credentials.items() if each.secret}
-    prepared = prepare(spec, connect, asyncio.Semaphore(room.spare), secrets)
+    prepared = prepare(spec, connect, asyncio.Semaphore(room.spare), secrets, connect.user)
     if targets is None:  # who takes a job over may do without: what has begun needs them no more
         prepared.secrets.require()
-    return _Plan(spec, prepared, room, notes, connect.close)
+    return _Plan(spec, prepared, room, notes, _accounts(credentials), connect.close)
 
 
 def _leased(row: JobRow, plan: _Plan, book: JobStore, epoch: int, clock: Clock) -> LeasedJob:
@@ -361,7 +362,7 @@ def _leased(row: JobRow, plan: _Plan, book: JobStore, epoch: int, clock: Clock) 
         lambda index: book.ledger(job_id, index, epoch),
         PsrpRunner(plan.prepared, clock),
         policy=RetryPolicy(spec.session_option.max_connection_retry_count, spec.clocks.open),
-        guard=Guard(),
+        guard=Guard(book, plan.account),
         clock=clock,
         slots=plan.room.slots,
         total=spec.clocks.total,

@@ -241,7 +241,27 @@ class HostRunner(Protocol):
         ...
 
 
-class JobStore(Protocol):
+class Refusals(Protocol):
+    """Remembers for REFUSAL_SECONDS, for all jobs that share it, how often an account was refused.
+
+    An account is a user name in one case. Nothing that comes from a password is known here. The methods are short, and
+    are called on the event loop. Each may raise StoreError.
+    """
+
+    def refusals(self, account: str) -> int:
+        """How often it was refused of late, since it was last accepted."""
+        ...
+
+    def refused(self, account: str) -> None:
+        """It was refused once more."""
+        ...
+
+    def accepted(self, account: str) -> None:
+        """It was accepted: what was before is forgotten."""
+        ...
+
+
+class JobStore(Refusals, Protocol):
     """Keeps jobs and what their hosts sent. One process writes to a job, the one with its lease; any number read it.
 
     The methods that are not async are short, and are called on the event loop. All that reads raises JobError
@@ -340,6 +360,10 @@ class JobStore(Protocol):
 
     def request(self, job_id: int, request: Request, child: int | None = None) -> None:
         """Ask something of whoever runs the job. Of one child only a stop can be asked."""
+        ...
+
+    def throttle(self, job_id: int, limit: int) -> None:
+        """Set how many hosts at a time whoever runs the job may have, at least 1."""
         ...
 
     def note(self, job_id: int, text: str) -> None:

@@ -51,6 +51,9 @@ class Lease(NamedTuple):
 
 # A lease that was not renewed for so many seconds has lapsed; its owner renews it much more often.
 LEASE_SECONDS = 10.0
+# So long the refusals of an account are remembered. Windows proposes 30 minutes for "Reset account lockout counter
+# after" (the lockOutObservationWindow of a domain) where a lock-out threshold is set; shorter ones are common.
+REFUSAL_SECONDS = 1800.0
 
 
 class Request(StrEnum):
@@ -115,6 +118,7 @@ class JobRow:
         notes: What an admin should know of this run: a limit that holds it back.
         lease: Who runs it; None where nobody does.
         requests: What was asked of whoever runs it.
+        throttle_limit: Hosts at a time, where that was set after the submit; None is as the specification says.
     """
 
     id: int
@@ -131,6 +135,12 @@ class JobRow:
     notes: tuple[str, ...] = ()
     lease: Lease | None = None
     requests: frozenset[Request] = frozenset()
+    throttle_limit: int | None = None
+
+    @property
+    def throttled(self) -> int:
+        """Hosts at a time."""
+        return self.throttle_limit or self.spec.slots
 
     @property
     def stop_requested(self) -> bool:

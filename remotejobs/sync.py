@@ -48,6 +48,7 @@ __all__ = [
     "remove_session",
     "retry_job",
     "session_option",
+    "set_job",
     "stop_job",
     "test_wsman",
     "wait_job",
@@ -177,8 +178,10 @@ class BlockingJob(_OnLoop):
     has_more_data: bool
     notes: tuple[str, ...]
     owner: str
+    throttle_limit: int
     retry_of: int | None
     credential_names: list[str]
+    secret_names: dict[str, str]
     outcomes: list[ChildEnd]
     child_jobs: list[ChildJob]
     ps_job_type_name: str
@@ -260,6 +263,7 @@ receive_job = _function(jobs.receive_job)
 wait_job = _function(jobs.wait_job)
 stop_job = _function(jobs.stop_job)
 remove_job = _function(jobs.remove_job)
+set_job = _function(jobs.set_job)
 disconnect_job = _function(jobs.disconnect_job)
 connect_job = _function(jobs.connect_job)
 export_job = _function(files.export_job)

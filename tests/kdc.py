@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -84,6 +85,8 @@ class Kdc:
         config: The krb5.conf that clients need: KRB5_CONFIG.
         keytab: The keys of all hosts.
         alice_keytab: The keys of alice.
+        users_keytab: The keys of `expired` and `locked`; of `changed`, who has another password by now; of `gone`, who
+            was deleted.
     """
 
     def __init__(self) -> None:
@@ -91,6 +94,7 @@ class Kdc:
         self.config = self.folder / "krb5.conf"
         self.keytab = self.folder / "hosts.keytab"
         self.alice_keytab = self.folder / "alice.keytab"
+        self.users_keytab = self.folder / "users.keytab"
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         values = {"realm": REALM, "folder": self.folder, "port": self.port}
@@ -110,6 +114,14 @@ class Kdc:
                 *(f"addprinc -randkey {service}/{host}" for host in HOSTS for service in SERVICES),
                 *(f"ktadd -k {self.keytab} {service}/{host}" for host in HOSTS for service in SERVICES),
                 f"ktadd -k {self.alice_keytab} -norandkey alice",
+                f"addprinc -pw {PASSWORD} changed",
+                f"addprinc -pw {PASSWORD} gone",
+                *(
+                    f"ktadd -k {self.users_keytab} -norandkey {user}"
+                    for user in ("expired", "locked", "changed", "gone")
+                ),
+                "cpw -pw Another-1 changed",
+                "delprinc -force gone",
             )
             command = [_program("krb5kdc"), "-n", "-r", REALM, "-P", str(self.folder / "pid")]
             self._process = subprocess.Popen(
@@ -135,6 +147,19 @@ class Kdc:
         cache = f"FILE:{self.folder / user}.ccache"
         self._run("kinit", "-f", "-c", cache, user, given=PASSWORD)
         return cache
+
+    def ended_ticket(self) -> str:
+        """Like ticket(), of alice, a week ago."""
+        import krb5
+
+        cache = self.ticket()
+        (times,) = {each.times for each in krb5.cc_resolve(krb5.init_context(), cache.encode()) if each.times.endtime}
+        now = struct.pack(">3I", times.authtime, times.starttime, times.endtime)
+        then = struct.pack(">3I", *(time - 7 * 86400 for time in (times.authtime, times.starttime, times.endtime)))
+        data = Path(cache.removeprefix("FILE:")).read_bytes()
+        assert data.count(now) == 1
+        (self.folder / "ended.ccache").write_bytes(data.replace(now, then))
+        return f"FILE:{self.folder / 'ended.ccache'}"
 
     @property
     def log(self) -> str:

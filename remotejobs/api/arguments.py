@@ -15,22 +15,31 @@ from remotejobs.wsman.clixml.values import OrderedDictionary, PSObject, SecureSt
 _CREDENTIAL = ("System.Management.Automation.PSCredential", "System.Object")
 
 
-def without_secrets(arguments: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Credential]]:
+def without_secrets(
+    arguments: Sequence[Any], credentials: Sequence[tuple[str, Credential]] = ()
+) -> tuple[tuple[Any, ...], dict[str, Credential]]:
     """Put a name in the place of each Secret and Credential, in lists and dictionaries too.
 
     Args:
         arguments: As given for argument_list.
+        credentials: More arguments behind them, each with what the user calls it: who runs the job again finds it by
+            that. A Credential among the arguments is called like its user.
 
     Returns:
         The arguments, where a Secret is a SecureString and a Credential a PSCredential (MS-PSRP 2.2.5.1.24, and as
-        PowerShell serializes it), and the secrets by their names, as `ArgumentList[0]`. They travel with the other
-        credentials of the job: in memory, and through the pipe to a process of its own.
+        PowerShell serializes it), and the secrets by their names, as `ArgumentList[0]` and `ArgumentList[1]=ops`. They
+        travel with the other credentials of the job: in memory, and through the pipe to a process of its own.
 
     Raises:
         UsageError: A SecureString that came from a host, or a Credential without a password.
     """
     taker = _Taker()
-    return tuple(taker.value(value, f"ArgumentList[{n}]") for n, value in enumerate(arguments)), taker.secrets
+    taken = [taker.value(value, f"ArgumentList[{n}]") for n, value in enumerate(arguments)]
+    taken += [
+        taker.credential(value, f"ArgumentList[{n}]", called)
+        for n, (called, value) in enumerate(credentials, len(taken))
+    ]
+    return tuple(taken), taker.secrets
 
 
 class _Taker:
@@ -40,16 +49,19 @@ class _Taker:
         self.secrets: dict[str, Credential] = {}
         self._copies: dict[int, Any] = {}
 
-    def value(self, value: Any, name: str) -> Any:
+    def credential(self, value: Credential, place: str, called: str) -> PSObject:
+        members = {"UserName": value.username, "Password": self._secret(SecureString.named(place, called), value)}
+        return PSObject(_CREDENTIAL, _CREDENTIAL[0], adapted=members)
+
+    def value(self, value: Any, place: str) -> Any:
         if isinstance(value, Secret):
-            return self._secret(name, Credential("", value))
+            return self._secret(SecureString.named(place), Credential("", value))
         if isinstance(value, Credential):
-            members = {"UserName": value.username, "Password": self._secret(name, value)}
-            return PSObject(_CREDENTIAL, _CREDENTIAL[0], adapted=members)
+            return self.credential(value, place, value.username)
         if isinstance(value, SecureString):
             raise UsageError(
-                f"{name}: a SecureString cannot be an argument, it is encrypted for the host that it came from. Give a "
-                "Secret."
+                f"{place}: a SecureString cannot be an argument, it is encrypted for the host that it came from. Give "
+                "a Secret."
             )
         if not isinstance(value, list | tuple | dict):
             return value
@@ -58,15 +70,16 @@ class _Taker:
         if isinstance(value, dict):
             table = self._copies[id(value)] = OrderedDictionary() if isinstance(value, OrderedDictionary) else {}
             for n, (key, item) in enumerate(value.items()):
-                table[key] = self.value(item, f"{name}[{n}]")
+                table[key] = self.value(item, f"{place}[{n}]")
             return table
         items: list[Any] = []
         self._copies[id(value)] = items
-        items += [self.value(item, f"{name}[{n}]") for n, item in enumerate(value)]
+        items += [self.value(item, f"{place}[{n}]") for n, item in enumerate(value)]
         return items
 
-    def _secret(self, name: str, held: Credential) -> SecureString:
+    def _secret(self, named: SecureString, held: Credential) -> SecureString:
         if not held.secret:
-            raise UsageError(f"{name}: the credential of {held.username} has no password that a script could be given.")
-        self.secrets[name] = held
-        return SecureString(name)
+            who = f"the credential {named.credential}" if named.credential else "it"
+            raise UsageError(f"{named.place}: {who} has no password that a script could be given.")
+        self.secrets[named.name] = held
+        return named

@@ -12,9 +12,10 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from remotejobs.api.common import Credentials, Seconds, credentials_of
+from remotejobs.api.common import Credentials, Seconds, credentials_of, store_of
 from remotejobs.api.invoke import targets_named
 from remotejobs.doctor.findings import HostDiagnosis
+from remotejobs.errors import ConfigurationError, StoreError
 from remotejobs.model import (
     DEFAULT_CONFIGURATION,
     DEFAULT_THROTTLE_LIMIT,
@@ -66,7 +67,8 @@ async def test_wsman(
         shell: Open a shell, look at `$PSVersionTable` in it, and delete it.
         identify_only: Only what finds out who the host is, as Test-WSMan does; with a credential as that user.
         found: Called with each host's, as soon as it is there.
-        store: Where `@job:` of computer_name looks; the state directory's unless given.
+        store: Where `@job:` of computer_name looks, and which knows of passwords refused before; the state directory's
+            unless given.
 
     Raises:
         UsageError: What was asked for cannot be done as written; nothing was connected.
@@ -93,7 +95,7 @@ async def test_wsman(
         clocks=Clocks(connect=connect, authenticate=connect, open=total, total=total),
     )
     credentials = credentials_of(credential)
-    doctor = compose.doctor(spec, credentials)
+    doctor = compose.doctor(spec, credentials, memory=_memory(store) if credentials else None)
     if identify_only:
         chosen = IDENTIFY_AS if credentials else IDENTIFY_ONLY
     else:
@@ -109,3 +111,11 @@ async def test_wsman(
         return list(await asyncio.gather(*map(examined, spec.targets)))
     finally:
         doctor.close()
+
+
+def _memory(store: JobStore | None) -> JobStore | None:
+    """What knows of passwords refused before; a computer where nothing can be stored is examined from all the same."""
+    try:
+        return store_of(store)
+    except (ConfigurationError, StoreError):
+        return None

@@ -209,6 +209,28 @@ async def disconnect_job(
     return await manager_of(store).disconnect(job, errors)
 
 
+async def set_job(
+    job: JobName | Sequence[JobName],
+    *,
+    throttle_limit: int,
+    errors: Errors | None = None,
+    store: JobStore | None = None,
+) -> list[RemoteJob | ChildJob]:
+    """Change jobs that have not ended, and return them; whoever runs one obeys within a second.
+
+    Args:
+        job: Ids, names with wildcards, instance ids, or jobs.
+        throttle_limit: Hosts at a time. What runs goes on: under a lower limit nobody begins until enough have ended.
+        errors: Takes what went wrong with one job; without it the first of these is raised at the end.
+        store: Where to look; the state directory's unless given.
+
+    Raises:
+        JobError: A job was not found, has ended, or is a child.
+        UsageError: A limit below 1.
+    """
+    return await manager_of(store).set(job, throttle_limit=throttle_limit, errors=errors)
+
+
 async def connect_job(
     job: JobName | Sequence[JobName],
     *,

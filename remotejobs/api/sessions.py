@@ -63,7 +63,8 @@ async def get_session(
         connect_timeout: For finding and connecting to one host; None is off.
         timeout: For the answers of one host; None is off.
         errors: Takes what went wrong with a host, and what was not found; without it the first of these is raised.
-        store: Whose jobs are looked at; the state directory's unless given.
+        store: Whose jobs are looked at, and which knows of passwords refused before; the state directory's unless
+            given.
 
     Raises:
         UsageError: What was asked for cannot be done as written; nothing was connected.
@@ -93,7 +94,7 @@ async def get_session(
         clocks=Clocks(connect=seconds_of(connect_timeout), total=seconds_of(timeout)),
     )
     credentials = credentials_of(credential)
-    hosts = compose.sessions(spec, credentials)
+    hosts = compose.sessions(spec, credentials, memory=store)
 
     async def listed(target: Target) -> list[PSSession] | TransportError:
         known = credentials.get(target.credential or "")

@@ -170,20 +170,21 @@ def secret_from_environment(
     return Secret(value) if value else None
 
 
-def secret_from_terminal(username: str, name: str = "") -> Secret:
+def secret_from_terminal(username: str, name: str = "", *, otherwise: str = "") -> Secret:
     """Ask for the password at the terminal, without echo.
 
     Args:
         username: Whose.
         name: What the configuration calls the credential, if it does.
+        otherwise: What to do where nobody can be asked, as a sentence.
 
     Raises:
         ConfigurationError: There is no terminal, or nothing was typed.
     """
     if not (sys.stdin and sys.stdin.isatty()):
         raise ConfigurationError(
-            f"There is no password for {username} and no terminal to ask at. Give -PasswordFile, or set "
-            f"{ENVIRONMENT_VARIABLE}."
+            f"There is no password for {username} and no terminal to ask at. "
+            f"{otherwise or f'Give -PasswordFile, or set {ENVIRONMENT_VARIABLE}.'}"
         )
     from getpass import getpass
 

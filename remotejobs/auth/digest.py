@@ -33,13 +33,13 @@ class DigestContext:
     anew = True
     waits = False
 
-    __slots__ = ("_challenge", "_count", "_credential", "_host", "_path")
+    __slots__ = ("_challenge", "_cnonce", "_count", "_credential", "_host", "_path")
 
     def __init__(self, credential: Credential, endpoint: Endpoint) -> None:
         self._credential, self._path = credential, endpoint.path
         self._host = endpoint.server_name or endpoint.host
         self._challenge: dict[str, str] | None = None
-        self._count = 0
+        self._cnonce, self._count = "", 0
 
     def steps(self, channel_binding: bytes | None) -> Generator[str, Sequence[str], None]:  # noqa: ARG002 - the port has it
         """Yield the header for one request; again where the host says that its nonce was stale.
@@ -68,7 +68,8 @@ class DigestContext:
         for name in _HASHES:
             for each in found:
                 if _hash_name(each) == name and "auth" in re.split(r"[\s,]+", each.get("qop", "").lower()):
-                    self._challenge, self._count = each, 0
+                    # one of ours for all requests that answer it: with -sess it is in the key (RFC 7616 3.4.2)
+                    self._challenge, self._cnonce, self._count = each, secrets.token_urlsafe(24), 0
                     return
         raise AuthenticationError(
             f"{self._host} offers Digest in a form that is not used here: known are MD5 and SHA-256 with qop=auth.",
@@ -78,7 +79,7 @@ class DigestContext:
     def _answer(self) -> str:
         assert self._challenge is not None
         self._count += 1
-        return respond(self._challenge, self._credential, "POST", self._path, secrets.token_urlsafe(24), self._count)
+        return respond(self._challenge, self._credential, "POST", self._path, self._cnonce, self._count)
 
 
 def respond(challenge: dict[str, str], credential: Credential, method: str, uri: str, cnonce: str, count: int) -> str:

@@ -6,6 +6,7 @@ anything. `details["refused"]` tells a refused credential (True) from a host or 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from remotejobs.errors import AuthenticationError, ConfigurationError, RemoteJobsError, UnreachableError
@@ -14,6 +15,7 @@ USER_UNKNOWN: Final = 6
 SERVER_UNKNOWN: Final = 7
 # Numbers of krb5_err.et, counted from -1765328384; the first 128 are the KDC's own (RFC 4120 7.5.9).
 _FIRST: Final = -1765328384
+_CLOCKS: Final = "Here: timedatectl set-ntp true; on the host: w32tm /resync /rediscover"
 _REFUSED: Final = {
     1: "The account has expired.",
     USER_UNKNOWN: "The domain knows no such user. Check the name and its realm: USER@REALM.",
@@ -27,17 +29,16 @@ _UNREADY: Final = {
     14: "No encryption type is common to the domain, the account and this computer. Allow AES for the account "
     "(msDS-SupportedEncryptionTypes), and look at permitted_enctypes in krb5.conf.",
     32: "The ticket has expired. Run kinit again.",
-    33: "The ticket is not valid yet: the clocks of this computer and the domain differ. Set the time right on both.",
+    33: f"The ticket is not valid yet: the clocks of this computer and the domain differ. {_CLOCKS}",
     35: "The ticket is for another computer than the one that answered. Name the host as its domain does.",
-    37: "The clocks of this computer, the domain and the host are more than 5 minutes apart. Set the time right on all "
-    "(chronyc tracking; w32tm /query /status).",
+    37: f"The clocks of this computer, the domain and the host are more than 5 minutes apart. {_CLOCKS}",
     41: "The host cannot read the ticket: it is for another computer or another account than the service's. Name the "
     "host as its domain does, and look for a duplicate SPN (setspn -X).",
     130: "The keytab holds no key for this user. List it with: klist -k FILE",
     135: "krb5.conf cannot be read.",
     136: "krb5.conf cannot be read: its format is broken.",
     141: "There is no ticket in the cache. Run kinit, or give -Credential.",
-    148: "The clocks of this computer and the domain are more than 5 minutes apart. Set the time right on both.",
+    148: f"The clocks of this computer and the domain are more than 5 minutes apart. {_CLOCKS}",
     179: "The keytab cannot be read.",
     181: "The keytab holds no key for this user. List it with: klist -k FILE",
     193: "The ticket cache cannot be read.",
@@ -94,6 +95,24 @@ def krb5_code(error: BaseException) -> int:
     return -1
 
 
+def unknown_service(host: str, services: Sequence[str]) -> AuthenticationError:
+    """The error for a host that the domain has no service principal for.
+
+    Args:
+        host: Host part of the names that were tried.
+        services: Their classes.
+    """
+    names = " nor ".join([f"{service}/{host}" for service in services])
+    neither = "neither " if len(services) > 1 else "no "
+    return AuthenticationError(
+        f"There is no ticket for {host}: the domain knows {neither}SPN {names}. Here: name the host as its domain "
+        "does, by its full DNS name, or give -SessionOption SpnName=NAME, or SpnService=CLASS. In the domain: "
+        f"setspn -S HOST/{host} COMPUTER",
+        error_id="TargetUnknown",
+        refused=False,
+    )
+
+
 def explain(error: Exception, mechanism: str, host: str, user: str = "") -> RemoteJobsError:
     """An error of ours for one of a library's; nothing of the library's is in it.
 
@@ -105,14 +124,8 @@ def explain(error: Exception, mechanism: str, host: str, user: str = "") -> Remo
     """
     subject = f"No ticket was given for {user}" if user else f"{mechanism} authentication to {host} failed"
     code = krb5_code(error)
-    if code == SERVER_UNKNOWN:
-        return AuthenticationError(
-            f"{subject}. The domain knows no service of this name (SPN host/{host}). Name the host as its domain does, "
-            f"by its full DNS name; give -SessionOption SpnName=NAME; or register the name: setspn -S HOST/{host} "
-            "COMPUTER",
-            error_id="TargetUnknown",
-            refused=False,
-        )
+    if code == SERVER_UNKNOWN and not user:
+        return unknown_service(host, ("host",))
     if code in _REFUSED:
         # what a host says against a ticket is not signed by anybody
         return AuthenticationError(

@@ -1,4 +1,4 @@
-"""Kerberos tickets: one ticket-granting ticket for each credential of a job, in a private cache in memory.
+"""Kerberos tickets: one ticket-granting ticket for each credential of a job, in private caches in memory.
 
 Knows krb5 (the `kerberos` extra, imported when a ticket is needed), principals and realms. Must not know hosts or
 connections. On Windows there is nothing to do: SSPI keeps its own tickets. Nothing is started, nothing is written.
@@ -25,18 +25,16 @@ _RENEW_SECONDS: Final = 600.0  # before its end, or a quarter of its life where 
 
 
 class _Ticket(NamedTuple):
-    name: str  # of the cache, as TYPE:RESIDUAL
-    context: krb5.Context
-    cache: krb5.CCache
-    ends: int
-    life: int
+    got: krb5.Creds
 
     def ending(self) -> bool:
         """True when it is time for another one."""
         import krb5
 
-        left: int = self.ends - krb5.timeofday(self.context)
-        return left < min(_RENEW_SECONDS, self.life / 4)
+        times = self.got.times
+        left: int = times.endtime - krb5.timeofday(krb5.init_context())
+        life: int = times.endtime - (times.starttime or times.authtime)
+        return left < min(_RENEW_SECONDS, life / 4)
 
 
 class Tickets:
@@ -50,12 +48,20 @@ class Tickets:
         self._forwardable = forwardable
         self._held: dict[tuple[Credential, int], Future[_Ticket | RemoteJobsError]] = {}
         self._turn: dict[Credential, int] = {}
+        self._caches: dict[tuple[Credential, int, str], krb5.CCache] = {}
         self._realm: str | None = None
 
-    def cache(self, credential: Credential) -> str:
-        """The name of the cache with a ticket of `credential` that is good for a while. May wait for a KDC.
+    def cache(self, credential: Credential, host: str) -> str:
+        """The name of a cache with a ticket of `credential` that is good for a while. May wait for a KDC.
+
+        Each host has one of its own, for the tickets of its services: a cache is searched from its beginning, so that
+        in one for all the search for a ticket would take longer with each host.
 
         A credential that was refused is not tried again: accounts get locked out.
+
+        Args:
+            credential: Whose.
+            host: Where to.
 
         Raises:
             AuthenticationError: No ticket; with `details["refused"]` true where the credential is no good.
@@ -74,7 +80,7 @@ class Tickets:
             if isinstance(ticket, RemoteJobsError):
                 # a new one for each: raising one in several threads mixes their tracebacks
                 raise type(ticket)(ticket.message, error_id=ticket.error_id, **ticket.details)
-            return ticket.name
+            return self._with(ticket, (credential, turn, host))
 
     def knows(self, username: str) -> bool:
         r"""Whether this computer's own realm (krb5.conf's default_realm) is the user's.
@@ -112,13 +118,24 @@ class Tickets:
 
     def close(self) -> None:
         """Destroy the tickets."""
-        held, self._held, self._turn = self._held, {}, {}
-        for future in held.values():
-            ticket = future.result() if future.done() else None
-            if isinstance(ticket, _Ticket):
-                import krb5
+        caches, self._caches, self._held, self._turn = self._caches, {}, {}, {}
+        for cache in caches.values():
+            _destroy(cache)
 
-                krb5.cc_destroy(ticket.context, ticket.cache)
+    def _with(self, ticket: _Ticket, key: tuple[Credential, int, str]) -> str:
+        """A cache that has this ticket in it."""
+        import krb5
+
+        cache = self._caches.get(key)
+        if cache is None:
+            context = krb5.init_context()
+            mine = krb5.cc_new_unique(context, b"MEMORY")
+            krb5.cc_initialize(context, mine, ticket.got.client)
+            krb5.cc_store_cred(context, mine, ticket.got)
+            cache = self._caches.setdefault(key, mine)  # atomic, as above
+            if cache is not mine:
+                _destroy(mine)
+        return f"MEMORY:{(cache.name or b'').decode()}"
 
     def _stale(self, ticket: _Ticket | RemoteJobsError) -> bool:
         if isinstance(ticket, RemoteJobsError):
@@ -137,15 +154,7 @@ class Tickets:
         import krb5
 
         context = krb5.init_context()
-        if credential.ccache:
-            got = _copied(context, credential.ccache)
-        else:
-            got = self._first(context, credential)
-        cache = krb5.cc_new_unique(context, b"MEMORY")
-        krb5.cc_initialize(context, cache, got.client)
-        krb5.cc_store_cred(context, cache, got)
-        name, times = f"MEMORY:{(cache.name or b'').decode()}", got.times
-        return _Ticket(name, context, cache, times.endtime, times.endtime - (times.starttime or times.authtime))
+        return _Ticket(_copied(context, credential.ccache) if credential.ccache else self._first(context, credential))
 
     def _first(self, context: krb5.Context, credential: Credential) -> krb5.Creds:
         """Ask the KDC (AS-REQ)."""
@@ -169,16 +178,26 @@ def available() -> bool:
     return sys.platform == "win32" or (find_spec("gssapi") is not None and find_spec("krb5") is not None)
 
 
-def require() -> None:
+def require(*, implicit: bool = False) -> None:
     """Refuse to go on without Kerberos.
+
+    Args:
+        implicit: No credential was given, so the current user's tickets would be used.
 
     Raises:
         ConfigurationError: The extra is not installed.
     """
     if not available():
-        raise ConfigurationError(
+        words = (
             "Kerberos needs an extra that is not installed: pip install remotejobs[kerberos] (and, on Linux, the "
-            "system's Kerberos library: libkrb5-dev or krb5-devel).",
+            "system's Kerberos library: libkrb5-dev or krb5-devel)."
+        )
+        if implicit:
+            words = (
+                f"Without -Credential the current user's Kerberos tickets are used. Give -Credential USER, or: {words}"
+            )
+        raise ConfigurationError(
+            words,
             error_id="ClientKerberosDisabled",
         )
 
@@ -192,6 +211,12 @@ def is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _destroy(cache: krb5.CCache) -> None:
+    import krb5
+
+    krb5.cc_destroy(krb5.init_context(), cache)
 
 
 def _copied(context: krb5.Context, name: str) -> krb5.Creds:

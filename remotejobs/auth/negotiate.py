@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from remotejobs.auth.challenges import offered, token
-from remotejobs.auth.failures import SERVER_UNKNOWN, explain, krb5_code
+from remotejobs.auth.failures import SERVER_UNKNOWN, explain, krb5_code, unknown_service
 from remotejobs.errors import AuthenticationError, RemoteJobsError
 
 if TYPE_CHECKING:
@@ -186,6 +186,9 @@ def begin(
         binding: Channel binding, as application data.
         delegate: Ask for delegation.
         seals: Messages will be sealed: Kerberos needs extensions of GSSAPI for that.
+
+    Raises:
+        AuthenticationError: The domain knows none of the services.
     """
     import spnego
     from spnego.channel_bindings import GssChannelBindings
@@ -210,13 +213,13 @@ def begin(
             )
             out = context.step()
         except Exception as error:
-            if at == last or krb5_code(error) != SERVER_UNKNOWN:
+            if krb5_code(error) != SERVER_UNKNOWN:
                 raise
             continue
         # NTLM stands in for a ticket that was not to be had: ask for the next one first
         if at == last or protocol != "negotiate" or context.negotiated_protocol != "ntlm":
-            break
-    return context, out
+            return context, out
+    raise unknown_service(host, services)
 
 
 def guarded(action: Callable[[], T], mechanism: str, host: str) -> T:

@@ -8,6 +8,10 @@ For the NAME of -Credential, or of `credential=` in a server list, in this order
 1. `[credential.NAME]` of the configuration: its provider is asked, and nobody else.
 2. NAME is a user: -PasswordFile, the environment variable REMOTEJOBS_PASSWORD, the keyring (service `remotejobs`, where
    the extra is installed), a prompt on the terminal.
+
+For a NAME of -ArgumentCredential it is the same, but -PasswordFile and REMOTEJOBS_PASSWORD are not asked: they are of
+who connects to the hosts, and must not become the password of another user. Where both have one name both have one
+password.
 """
 
 from __future__ import annotations
@@ -83,8 +87,12 @@ class Credentials:
                 credentials=[name],
             )
 
-    def find(self, name: str) -> Credential:
+    def find(self, name: str, *, argument: bool = False) -> Credential:
         """The credential called `name`, or of the user `name`.
+
+        Args:
+            name: Who connects, and by what, is to be found first.
+            argument: It is not who connects, but an argument of the script.
 
         Raises:
             ConfigurationError: Its provider does not give it, a file is refused, or there is nobody to ask.
@@ -92,7 +100,9 @@ class Credentials:
         key = name.casefold()
         if key not in self._found:
             named = self._configuration.credential(name)
-            if named is None:
+            if named is None and argument and key != (self._user or "").casefold():
+                self._found[key] = Credential(name, _secret_of_argument(name))
+            elif named is None:
                 self._found[key] = Credential(name, self._of_user(name))
             elif self._file and name == self._user:
                 self._found[key] = Credential(named.username, secret_from_file(self._file))
@@ -146,6 +156,15 @@ class Credentials:
     def _without_secrets(self) -> dict[str, str]:
         hidden = {name.upper() for name in self._configuration.secret_variables()}
         return {name: value for name, value in self._environ.items() if name.upper() not in hidden}
+
+
+def _secret_of_argument(username: str) -> Secret:
+    return _secret_from_keyring(KEYRING_SERVICE, username) or secret_from_terminal(
+        username,
+        "argument",
+        otherwise=f"-PasswordFile and {ENVIRONMENT_VARIABLE} are for the user of -Credential only: put it into the "
+        f"keyring (keyring set {KEYRING_SERVICE} '{username}'), or name a [credential.NAME] of the configuration.",
+    )
 
 
 def _user_file(configuration: Configuration) -> str | Path:

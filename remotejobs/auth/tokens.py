@@ -22,7 +22,7 @@ from remotejobs.auth.credentials import Credential
 from remotejobs.auth.failures import USER_UNKNOWN
 from remotejobs.auth.kerberos import Tickets, is_address, require
 from remotejobs.auth.kerberos import available as kerberos_available
-from remotejobs.errors import ConfigurationError, TransportError
+from remotejobs.errors import AuthenticationError, ConfigurationError, TransportError
 from remotejobs.model import MECHANISMS, Endpoint, SessionOption
 from remotejobs.ports import AuthContext
 
@@ -125,24 +125,16 @@ class Contexts:
     def _kerberos(self, credential: Credential | None, endpoint: Endpoint) -> AuthContext:
         from remotejobs.auth.negotiate import GssContext, begin
 
-        require()
+        require(implicit=credential is None)
         host, spn, services = self._names(endpoint)
-        if is_address(spn):
-            raise ConfigurationError(
-                f"Kerberos has no service names for IP addresses ({spn}). Give the host by its DNS name, or its name "
-                "in the domain with -SessionOption SpnName=NAME.",
-                error_id="CannotUseIPAddress",
-            )
         delegate, seals = self._option.delegate, not endpoint.ssl
-        return GssContext(
-            "Kerberos",
-            "Kerberos",
-            host,
-            lambda binding: begin(
-                "kerberos", self._ticket(credential), spn, services, binding, delegate=delegate, seals=seals
-            ),
-            waits=True,
-        )
+
+        def first(binding: bytes | None) -> tuple[spnego.ContextProxy, bytes | None]:
+            refuse_address(spn)
+            ticket = self._ticket(credential, spn)
+            return begin("kerberos", ticket, spn, services, binding, delegate=delegate, seals=seals)
+
+        return GssContext("Kerberos", "Kerberos", host, first, waits=True)
 
     def _negotiate(self, credential: Credential | None, endpoint: Endpoint) -> AuthContext:
         from remotejobs.auth.negotiate import GssContext
@@ -150,13 +142,7 @@ class Contexts:
         host, spn, _ = self._names(endpoint)
         kerberos = self._uses_kerberos(credential, spn)
         if kerberos and (credential is None or not credential.secret):
-            require()
-            if is_address(spn) and not _SSPI:
-                raise ConfigurationError(
-                    f"Without a password Negotiate is Kerberos, which has no service names for IP addresses ({spn}). "
-                    "Give the host by its DNS name, or -Credential.",
-                    error_id="CannotUseIPAddress",
-                )
+            require(implicit=credential is None)
         return GssContext(
             "Negotiate",
             "Negotiate",
@@ -192,6 +178,8 @@ class Contexts:
 
         _, spn, services = self._names(endpoint)
         delegate, seals = self._option.delegate, not endpoint.ssl
+        if not _SSPI and not (credential and credential.secret):
+            refuse_address(spn)  # without a password it is Kerberos
         credentials = self._credentials(credential, spn)
         if not credentials or "kerberos" in credentials[0].supported_protocols:
             context, out = begin("negotiate", credentials, spn, services, binding, delegate=delegate, seals=seals)
@@ -206,12 +194,12 @@ class Contexts:
         if credential is None:
             return []
         if _SSPI:
-            return self._ticket(credential)
+            return self._ticket(credential, spn)
         password = bool(credential.secret)
         found: list[spnego.Credential] = []
         if self._uses_kerberos(credential, spn):
             try:
-                found.extend(self._ticket(credential))
+                found.extend(self._ticket(credential, spn))
             except TransportError as error:
                 if not password or (error.details.get("refused") and error.details.get("krb5") != USER_UNKNOWN):
                     raise
@@ -219,7 +207,7 @@ class Contexts:
             found.append(self._hash(credential))
         return found
 
-    def _ticket(self, credential: Credential | None) -> list[spnego.Credential]:
+    def _ticket(self, credential: Credential | None, spn: str) -> list[spnego.Credential]:
         import spnego
 
         if credential is None:
@@ -228,7 +216,7 @@ class Contexts:
             if credential.keytab:
                 return [spnego.KerberosKeytab(credential.keytab, credential.username)]
             return [spnego.Password(credential.username, credential.secret.reveal())]
-        return [spnego.KerberosCCache(self._tickets.cache(credential))]
+        return [spnego.KerberosCCache(self._tickets.cache(credential, spn))]
 
     def _hash(self, credential: Credential) -> spnego.NTLMHash:
         """The NT hash instead of the password: computed once, in Python, for all hosts (MS-NLMP 3.3.1, NTOWFv1).
@@ -254,6 +242,21 @@ class Contexts:
         host = endpoint.server_name or endpoint.host
         service = self._option.spn_service
         return host, self._option.spn_name or host, (service, "http") if service.lower() == "host" else (service,)
+
+
+def refuse_address(host: str) -> None:
+    """Refuse to ask for a ticket for an IP address: at the logon, for it concerns one host, and no job as a whole.
+
+    Raises:
+        AuthenticationError: As PowerShell does, CannotUseIPAddress.
+    """
+    if is_address(host):
+        raise AuthenticationError(
+            f"Kerberos has no tickets for IP addresses ({host}). Here: give the host by its DNS name, or its name in "
+            "the domain with -SessionOption SpnName=NAME; or a password (-Credential) with -Authentication Negotiate.",
+            error_id="CannotUseIPAddress",
+            refused=False,
+        )
 
 
 def refuse_clear_text(mechanism: str, endpoint: Endpoint, allow_unencrypted: bool) -> None:

@@ -14,7 +14,7 @@ from remotejobs.cli.parameters import Command
 from remotejobs.cli.tables.config import CONFIG
 from remotejobs.cli.tables.files import EXPORT, IMPORT
 from remotejobs.cli.tables.invoke import INVOKE
-from remotejobs.cli.tables.jobs import CONNECT, DISCONNECT, GET, RECEIVE, REMOVE, RETRY, STOP, WAIT
+from remotejobs.cli.tables.jobs import CONNECT, DISCONNECT, GET, RECEIVE, REMOVE, RETRY, SET, STOP, WAIT
 from remotejobs.cli.tables.local import HELP, HOSTS, SIMULATE, WORKER
 from remotejobs.cli.tables.sessions import SESSIONS
 from remotejobs.cli.tables.test import IDENTIFY, TEST
@@ -27,6 +27,7 @@ COMMANDS = (
     RECEIVE,
     WAIT,
     STOP,
+    SET,
     REMOVE,
     DISCONNECT,
     CONNECT,

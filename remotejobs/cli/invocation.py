@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remotejobs import detach
+from remotejobs.api.arguments import without_secrets
 from remotejobs.api.invoke import job_targets, read_script, targets_of
 from remotejobs.auth.credentials import Credential
 from remotejobs.auth.providers import Credentials, names_of
@@ -27,6 +29,7 @@ from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import Clocks, JobSpec, Outcome, ScriptCommand, SessionOption, Target
 from remotejobs.states import EndReason, JobState
 from remotejobs.targets.resolve import Resolved, resolve
+from remotejobs.views.hints import hints
 from remotejobs.views.summary import exit_code, pending, summary
 from remotejobs.views.terminal import terminal_width, wants_colour
 from remotejobs.views.view import View, view
@@ -45,7 +48,10 @@ def invoke(values: Mapping[str, Any], starting: detach.Starting | None) -> int:
     spec = _spec(values, resolved.targets)
     for warning in resolved.warnings:
         _warn(warning)
-    credentials = credentials_of(values, resolved.targets)
+    sources = Credentials(load(), user=values.get("Credential"), password_file=values.get("PasswordFile"))
+    credentials = credentials_of(values, resolved.targets, sources)
+    spec, secrets = _with_credentials(spec, values.get("ArgumentCredential") or (), sources)
+    credentials |= secrets
     from remotejobs import compose
 
     if starting is not None:
@@ -100,7 +106,8 @@ async def _invoke(
             raise
         _warn_no_store(error)
         job = await compose.start(spec, credentials)
-    for note in job.notes:
+    before = job.notes
+    for note in before:
         _warn(note)
     shown = _Output(_view(values.get("OutputFormat", "Text"), spec), job)
     interrupted = _Interrupt(job, shown)
@@ -115,7 +122,9 @@ async def _invoke(
         finally:
             shown.close()
             ends = _ends(job, EndReason.Disconnected if ended else EndReason.Unknown)
-            for line in summary(ends, len(job.child_jobs), time.monotonic() - began):
+            notes = [note for note in job.notes if note not in before]
+            said = summary(ends, len(job.child_jobs), time.monotonic() - began, notes)
+            for line in (*said, *hints(ends, stored=job.store.path is not None)):
                 print(line, file=sys.stderr)
     if shown.error is not None:
         raise shown.error
@@ -281,14 +290,31 @@ def _spec(values: Mapping[str, Any], targets: tuple[Target, ...]) -> JobSpec:
     )
 
 
-def credentials_of(values: Mapping[str, Any], targets: tuple[Target, ...]) -> dict[str, Credential]:
+def _with_credentials(
+    spec: JobSpec, names: Sequence[str], sources: Credentials
+) -> tuple[JobSpec, dict[str, Credential]]:
+    """Append the credentials that the script is given; what is stored of them is their names."""
+    command = spec.command
+    found = [(name, sources.find(name, argument=True)) for name in names]
+    arguments, secrets = without_secrets(command.arguments, found)
+    return dataclasses.replace(spec, command=ScriptCommand(command.text, arguments)), secrets
+
+
+def credentials_of(
+    values: Mapping[str, Any], targets: tuple[Target, ...], sources: Credentials | None = None
+) -> dict[str, Credential]:
     """The credentials that these targets need, by name; each password is asked for once, and none that is not needed.
+
+    Args:
+        values: Bound parameters.
+        targets: The targets.
+        sources: Where they are found, if more is asked of it.
 
     Raises:
         ConfigurationError: A name of a server list that means nothing, or a password that is not to be had.
     """
     user = values.get("Credential")
-    sources = Credentials(load(), user=user, password_file=values.get("PasswordFile"))
+    sources = sources or Credentials(load(), user=user, password_file=values.get("PasswordFile"))
     named = names_of((target.credential, target.name) for target in targets)
     sources.check(named)
     usual = user if any(target.credential is None for target in targets) else None

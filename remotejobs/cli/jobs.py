@@ -26,7 +26,8 @@ Job = RemoteJob | ChildJob
 FAILED, UNFINISHED = 1, 6
 
 _KEYWORDS = {"Id": "id", "Name": "name", "InstanceId": "instance_id", "State": "state", "Command": "command"}
-_WHOLE_JOBS = ("remove", "retry")  # Remove-Job finds no child by its name
+_WHOLE_JOBS = ("remove", "retry", "set")  # Remove-Job finds no child by its name
+_ARGUMENT_MISSING = "SecretArgumentMissing"
 _Result = TypeVar("_Result")
 
 
@@ -92,7 +93,11 @@ def print_jobs(jobs: Sequence[Job], values: Mapping[str, Any], *, children_liste
 
 
 async def each(
-    verb: str, values: Mapping[str, Any], doing: str, work: Callable[[Job, Mapping[str, Credential]], Awaitable[None]]
+    verb: str,
+    values: Mapping[str, Any],
+    doing: str,
+    work: Callable[[Job, Mapping[str, Credential]], Awaitable[None]],
+    asked: Passwords | None = None,
 ) -> tuple[list[Job], bool]:
     """Do something to each job that is named. One that fails is said, and the others are still handled.
 
@@ -101,13 +106,14 @@ async def each(
         values: Bound parameters.
         doing: PowerShell's name of it for -WhatIf.
         work: What to do, with the credentials that it needs.
+        asked: Who asks for their passwords, where `work` asks too.
 
     Returns:
         The jobs that it was done to, and whether something went wrong.
     """
     jobs, failed = await select(verb, values, children=verb not in _WHOLE_JOBS, **ages(values))
     done: list[Job] = []
-    asked = Passwords(values)
+    asked = asked or Passwords(values)
     for job in jobs:
         if values.get("WhatIf"):
             print(_what_if(doing, job))
@@ -136,29 +142,43 @@ class Passwords:
         self._sources: Credentials | None = None
 
     async def given(self, work: Callable[[Mapping[str, Credential]], Awaitable[_Result]]) -> _Result:
-        """Do `work` without credentials, and once more with those that it says it needs.
+        """Do `work` without credentials, and again with those that it says it needs, the script's own among them.
 
         Raises:
-            ConfigurationError: CredentialMissing, where nobody says which user it is.
+            ConfigurationError: CredentialMissing or SecretArgumentMissing, where nobody says which user it is.
         """
-        try:
-            return await work({})
-        except ConfigurationError as error:
-            names = error.details.get("credentials")
-            if error.error_id != "CredentialMissing" or not names:
-                raise
-            users = {name: self._user if self._user and (not name or len(names) == 1) else name for name in names}
-            if not all(users.values()):
-                raise
-        return await work({name: self._credential(user) for name, user in users.items() if user})
+        held: dict[str, Credential] = {}
+        while True:
+            try:
+                return await work(held)
+            except ConfigurationError as error:
+                users, argument = self._users(error), error.error_id == _ARGUMENT_MISSING
+                if users.keys() <= held.keys():
+                    raise
+            held = {**held, **{name: self.find(user, argument=argument) for name, user in users.items()}}
 
-    def _credential(self, user: str) -> Credential:
+    def _users(self, error: ConfigurationError) -> Mapping[str, str]:
+        """Whose passwords `work` lacks, by its names for them; none where nobody says, or it lacks something else."""
+        users: Mapping[str, str] = {}
+        if error.error_id == _ARGUMENT_MISSING:
+            users = error.details["secrets"]
+        elif error.error_id == "CredentialMissing":
+            names = error.details.get("credentials") or ()
+            users = {name: self._user if self._user and (not name or len(names) == 1) else name for name in names}
+        return users if all(users.values()) else {}
+
+    def find(self, user: str, *, argument: bool = False) -> Credential:
+        """The credential of this name, for who connects or as an argument of a script.
+
+        Raises:
+            ConfigurationError: Its password is not to be had.
+        """
         if self._sources is None:  # most commands on jobs need no password: they do not wait for these modules
             from remotejobs.auth.providers import Credentials
             from remotejobs.config.load import load
 
             self._sources = Credentials(load(), user=self._user, password_file=self._file)
-        return self._sources.find(user)
+        return self._sources.find(user, argument=argument)
 
 
 def exit_code_of(jobs: Iterable[Job], *, locations: frozenset[str] = frozenset(), fail_on_error: bool = False) -> int:

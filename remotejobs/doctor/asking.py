@@ -39,7 +39,10 @@ _UNLIMITED = "2147483647"
 
 
 async def ticket(patient: Patient) -> Finding:
-    """A Kerberos ticket for the host, where Kerberos was asked for: the first token of a context, which nobody gets."""
+    """A Kerberos ticket for the host, where Kerberos was asked for: the first token of a context, which nobody gets.
+
+    The logon uses the same ticket: it is asked for once.
+    """
     option = patient.tools.job.spec.session_option
     host, service = option.spn_name or patient.endpoint.server_name, option.spn_service
     names = [f"{each}/{host}" for each in ((service, "http") if service.lower() == "host" else (service,))]
@@ -47,7 +50,7 @@ async def ticket(patient: Patient) -> Finding:
         return not_tried("Kerberos was not asked for (-Authentication Kerberos).", candidates=names)
 
     def first_token() -> None:
-        steps = patient.tools.kerberos(patient.target).steps(None)
+        steps = patient.tools.context(patient.target).steps(None)
         try:
             next(steps)
         finally:

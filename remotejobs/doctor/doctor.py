@@ -90,14 +90,13 @@ class Doctor:
         async with self._slots:
             spec, clock = self._tools.job.spec, self._tools.clock
             total = spec.clocks.total
-            credential = self._tools.credential(target)
             patient = Patient(
                 self._tools,
                 target,
                 endpoint := spec.endpoint(target),
                 place_of(endpoint),
                 _spelt(target.authentication or spec.authentication),
-                credential.username if credential else "",
+                self._tools.job.user(target),
                 None if total is None else clock.monotonic() + total,
             )
             findings: dict[str, Finding] = {}

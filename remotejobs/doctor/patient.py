@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from remotejobs.doctor.findings import Diagnosis, Finding, Verdict
 from remotejobs.errors import TimedOutError
@@ -21,15 +21,6 @@ from remotejobs.transport.tls import ClientContext
 
 Admit = Callable[[Target], AbstractAsyncContextManager[None]]
 Look = Callable[[Address], Coroutine[Any, Any, str]]
-
-
-class Named(Protocol):
-    """What is known here of a credential."""
-
-    @property
-    def username(self) -> str:
-        """Whose it is."""
-        ...
 
 
 class Tools(NamedTuple):
@@ -44,8 +35,7 @@ class Tools(NamedTuple):
         admit: What every authentication passes; an error leaves through it.
         strict: TLS with nothing skipped.
         lenient: TLS that takes any certificate: for looking at one, and for questions without a secret.
-        credential: The one of a target; None is the current user's.
-        kerberos: Makes a context that asks for a ticket for a target.
+        context: Makes a context for a logon to a target; those of the connections share its tickets.
         close: Drops the tickets.
     """
 
@@ -57,8 +47,7 @@ class Tools(NamedTuple):
     admit: Admit
     strict: ClientContext
     lenient: ClientContext
-    credential: Callable[[Target], Named | None]
-    kerberos: Callable[[Target], AuthContext]
+    context: Callable[[Target], AuthContext]
     close: Callable[[], None]
 
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from remotejobs.engine.descriptors import capacity
 from remotejobs.engine.guard import Guard
 from remotejobs.engine.policy import RetryPolicy
 from remotejobs.engine.slots import Slots
@@ -184,6 +185,15 @@ class Fanout:
         if not self.disconnect_requested:
             self.disconnect_requested, self._keep_queued = True, keep_queued
             self._tell(None)
+
+    def throttle(self, limit: int) -> None:
+        """Have `limit` hosts at a time from now on, or as many as the limit of open files leaves."""
+        self._slots.resize(capacity(limit).slots)
+        self._vacant()
+
+    def notes(self) -> list[str]:
+        """What became of credentials that were refused, for a person."""
+        return self.guard.notes()
 
     def leave(self, error: RemoteJobsError | None = None) -> None:
         """Drop everything where it is, write nothing, send nothing: the hosts keep their shells.

@@ -10,7 +10,7 @@ class Slots:
     """The throttle limit: `async with` takes a slot and gives it back, first come, first served."""
 
     def __init__(self, limit: int) -> None:
-        self.free = limit
+        self.free = self._limit = limit
         self._waiting: dict[asyncio.Task[None] | None, asyncio.Future[None]] = {}  # in the order of their coming
 
     async def __aenter__(self) -> None:
@@ -37,6 +37,14 @@ class Slots:
         if turn is not None and not turn.done():
             self.free -= 1
             turn.set_result(None)
+
+    def resize(self, limit: int) -> None:
+        """Have another limit. Who is in stays in: under a lower one nobody enters until enough have left."""
+        more, self._limit = limit - self._limit, limit
+        if more < 0:
+            self.free += more
+        for _ in range(more):
+            self._give()
 
     def _give(self) -> None:
         while self._waiting and self.free >= 0:

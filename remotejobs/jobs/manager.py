@@ -217,6 +217,29 @@ class JobManager:
 
         return await self._each(jobs, disconnect, errors)
 
+    async def set(
+        self, jobs: JobName | Sequence[JobName], *, throttle_limit: int, errors: Errors | None = None
+    ) -> list[Job]:
+        """Change what runs already: whoever runs it obeys within a second, whoever takes it up begins so."""
+        if throttle_limit < 1:
+            raise UsageError(
+                f"A throttle limit of {throttle_limit} lets no host begin: give 1 or more, or disconnect the job.",
+                error_id="ParameterArgumentValidationError",
+            )
+
+        async def throttle(job: Job) -> None:
+            whole = _whole(job)
+            if whole.state.finished:
+                raise JobError(
+                    f"Job {job.id} is {whole.state.name}: none of its hosts is still to begin. Receive it: "
+                    f"remotejob receive {job.id}",
+                    error_id="InvalidJobState",
+                    state=whole.state.name,
+                )
+            whole.store.throttle(whole.id, throttle_limit)
+
+        return await self._each(jobs, throttle, errors)
+
     async def connect(
         self,
         jobs: JobName | Sequence[JobName],
@@ -344,7 +367,7 @@ def _whole(job: Job) -> RemoteJob:
     if isinstance(job, RemoteJob):
         return job
     raise JobError(
-        f"[{job.location}] A single target is neither disconnected nor connected: name its job, {job.parent.id}.",
+        f"[{job.location}] This is done to a whole job, not to a single target: name its job, {job.parent.id}.",
         error_id="InvalidJobState",
         job=job.id,
     )

@@ -13,7 +13,7 @@ from remotejobs.jobs import presumed
 from remotejobs.jobs.child import ChildEnd, JobStateInfo, utc
 from remotejobs.model import IMPLICIT_MECHANISMS
 from remotejobs.ports import Clock, JobStore, Running
-from remotejobs.rows import ChildRow, JobRow
+from remotejobs.rows import ChildRow, JobRow, Phase
 from remotejobs.states import JobState, parent_state
 
 
@@ -61,6 +61,11 @@ class JobProperties:
     def name(self) -> str:
         """As given, else `Job<id>`; not unique."""
         return self.row.name
+
+    @property
+    def throttle_limit(self) -> int:
+        """Hosts at a time, as it is now."""
+        return self.row.throttled
 
     @property
     def instance_id(self) -> uuid.UUID:
@@ -127,6 +132,20 @@ class JobProperties:
             if name or (target.authentication or spec.authentication) not in IMPLICIT_MECHANISMS:
                 needed[name] = None
         return list(needed)
+
+    @property
+    def secret_names(self) -> dict[str, str]:
+        """The secret arguments that targets need which have yet to begin, each with what its credential is called.
+
+        That is `""` for a Secret, which is of no credential. Empty where somebody who has them runs the job.
+        """
+        row = self.row
+        if self._owned() or not any(child.outcome is None and child.phase is Phase.QUEUED for child in row.children):
+            return {}
+        from remotejobs.wsman.clixml.values import secure_strings
+
+        found = secure_strings([*row.spec.command.arguments])
+        return {each.name: each.credential for each in sorted(found, key=lambda each: each.name)}
 
     @property
     def ps_begin_time(self) -> datetime | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from remotejobs.errors import JobError, UsageError
 from remotejobs.jobs import lookup, presumed
@@ -55,7 +55,13 @@ def retry(job: RemoteJob, state: Sequence[str] = (), reason: Sequence[str] = ())
     row = job.row
     targets = tuple(row.children[index].target for index in chosen)
     shells = tuple(row.spec.shell_name(index) for index in chosen) if row.spec.session_names else ()
-    return Retry(dataclasses.replace(row.spec, targets=targets, session_names=shells, retry_of=job.id), notes)
+    again: dict[str, Any] = {
+        "targets": targets,
+        "session_names": shells,
+        "retry_of": job.id,
+        "throttle_limit": row.throttle_limit or row.spec.throttle_limit,
+    }
+    return Retry(dataclasses.replace(row.spec, **again), notes)
 
 
 def targets_of_job(expression: str, store: JobStore, clock: Clock | None = None) -> tuple[Target, ...]:

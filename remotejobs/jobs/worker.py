@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from remotejobs.errors import JobError, LeaseLostError, RemoteJobsError, StoreError
@@ -41,8 +41,16 @@ class Work(Protocol):
         """Ask every child to leave its shell on its host; what has not begun is ended, or kept for another process."""
         ...
 
+    def throttle(self, limit: int) -> None:
+        """Have so many hosts at a time from now on."""
+        ...
+
     def leave(self, error: RemoteJobsError | None = None) -> None:
         """Drop everything where it is and write nothing; run() ends, with `error` if there is one."""
+        ...
+
+    def notes(self) -> Sequence[str]:
+        """What an admin should know of the run, when it is over."""
         ...
 
 
@@ -75,6 +83,7 @@ class LeasedJob:
         self._clock = clock
         self._ended = ended
         self._obeyed: set[int] = set()
+        self._limit = 0  # as it was last changed
         self._awaited = False
         self._leaving: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -122,6 +131,9 @@ class LeasedJob:
         beside = [asyncio.ensure_future(self._beat()), asyncio.ensure_future(self._listen())]
         try:
             await self._work.run()
+            with contextlib.suppress(JobError, StoreError):
+                for note in self._work.notes():
+                    self._store.note(self._job_id, note)
         finally:
             self._ended()
             if self._leaving:
@@ -158,6 +170,9 @@ class LeasedJob:
                 await self._clock.sleep(HEARTBEAT_SECONDS)
 
     def _obey(self, row: JobRow) -> None:
+        if row.throttle_limit is not None and row.throttle_limit != self._limit:
+            self._limit = row.throttle_limit
+            self._work.throttle(self._limit)
         if Request.STOP in row.requests:
             self._work.stop()
             return

@@ -97,7 +97,7 @@ class Conversation:
             max_object=option.maximum_received_object_size,
             after=resume.object_id if resume else None,
         )
-        self._intake = Intake(job.spec, ledger, clock, resume.seq if resume else 0)
+        self._intake = Intake(job.spec, child.target, ledger, clock, resume.seq if resume else 0)
         self._link = Link(job, child.target, control, clock)
         self._idle = option.idle_timeout
         self._aside: asyncio.Task[None] | None = None
@@ -155,7 +155,8 @@ class Conversation:
             self._leaving = True
             outcome = left(self._idle, error.message, error)
         else:
-            outcome = ended_by(error, self.phase, refused=bool(error.details.get("refused")))
+            refused, user = bool(error.details.get("refused")), self._job.user(self._target)
+            outcome = ended_by(error, self.phase, refused=refused, user=user, host=self._target.name)
         return replace(outcome, error_count=self._intake.errors)
 
     async def close(self) -> None:
@@ -332,7 +333,11 @@ class Conversation:
             if received.done:
                 break
             await link.pause(received.data)
-        return ended_as(runspace, self._intake.errors, stopped=self._control.stop_requested)
+        intake = self._intake
+        if runspace.failure:
+            intake.look(runspace.failure)
+        stopped = self._control.stop_requested
+        return ended_as(runspace, intake.errors, stopped=stopped, second_hop=intake.second_hop)
 
     async def _heard(self) -> None:
         """The first answer of a command of which it was not known whether the host has it."""

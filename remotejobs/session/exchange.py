@@ -68,8 +68,9 @@ def _refusal(reply: Reply, message_id: str) -> RemoteJobsError:
     if status == 401:
         return AuthenticationError(
             "The host refused the user name or password (HTTP 401). It is not tried again, so that the account is not "
-            "locked out. Check the credential, that the mechanism is enabled on the host "
-            f"({_offers(reply)}), and that Basic is used with a local account.",
+            "locked out. Check the credential; that the mechanism is enabled on the host "
+            f"({_offers(reply)}); with Basic, that the account is local to the host; with Kerberos, that the clocks of "
+            "both are less than 5 minutes apart.",
             error_id="AccessDenied",
             status=status,
         )
@@ -89,8 +90,10 @@ def _refusal(reply: Reply, message_id: str) -> RemoteJobsError:
     words, error_id = _STATUSES.get(status, (f"The host answered HTTP {status}, which WinRM never does", ""))
     if status == 500 and not reply.body:
         words = (
-            "The host answered HTTP 500 and gave no reason: over http it demands message encryption "
-            "(AllowUnencrypted is off), or the WinRM service failed. Use -UseSSL"
+            "The host answered HTTP 500 and gave no reason. Messages in clear text, which AllowUnencrypted sends over "
+            "http, are refused so: here, leave it out and take Negotiate, Kerberos or CredSSP, which encrypt, or give "
+            "-UseSSL, which Basic needs. Where nothing was sent in clear, its WinRM service has failed; on the host: "
+            "Get-WinEvent Microsoft-Windows-WinRM/Operational -MaxEvents 20"
         )
     page = "; it sent a web page, so a proxy or another service may answer there" if _is_page(reply) else ""
     return UnreachableError(f"{words}{page}.", error_id=error_id, status=status, step="http")

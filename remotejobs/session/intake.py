@@ -6,9 +6,12 @@ Knows records, limits and the ledger. Must not know where they come from.
 from __future__ import annotations
 
 from remotejobs.errors import LimitError
-from remotejobs.model import JobSpec, Record, Stream
+from remotejobs.model import JobSpec, Record, Stream, Target
 from remotejobs.ports import ChildLedger, Clock
+from remotejobs.session.hints import is_second_hop, passes_logon_on
 from remotejobs.wsman.psrp.runspace import RecordData
+
+_LOOKED_AT = 20  # errors
 
 
 class Intake:
@@ -16,18 +19,22 @@ class Intake:
 
     Args:
         spec: The limits.
+        target: Whose they are.
         ledger: Where they go.
         clock: Time.
         seq: Of the last record that is there already.
 
     Attributes:
         errors: Records on the Error stream that came here.
+        second_hop: One of the first of them is another host's refusal of a logon that could not be passed on to it.
     """
 
-    __slots__ = ("_bytes", "_clock", "_ledger", "_spec", "errors", "seq")
+    __slots__ = ("_bytes", "_clock", "_ledger", "_looks", "_name", "_spec", "errors", "second_hop", "seq")
 
-    def __init__(self, spec: JobSpec, ledger: ChildLedger, clock: Clock, seq: int) -> None:
+    def __init__(self, spec: JobSpec, target: Target, ledger: ChildLedger, clock: Clock, seq: int) -> None:
         self._spec, self._ledger, self._clock = spec, ledger, clock
+        self._name, self._looks = target.name, 0 if passes_logon_on(spec, target) else _LOOKED_AT
+        self.second_hop = False
         self.seq = seq
         self.errors = self._bytes = 0
 
@@ -45,6 +52,7 @@ class Intake:
             size += len(raw)
             if stream is Stream.Error:
                 errors += 1
+                self.look(raw)
             batch.append(Record(seq, stream, raw, object_id, now))
         self.seq, self._bytes = seq, self._bytes + size
         self.errors += errors
@@ -60,3 +68,10 @@ class Intake:
             raise LimitError(
                 f"The script wrote more than {count:,} records; the rest was not read.", error_id="RecordLimitExceeded"
             )
+
+    def look(self, error: bytes) -> None:
+        """Look at an error of the script, if it is one of the first: CLIXML of the record, or of what holds it."""
+        if self._looks:
+            self._looks -= 1
+            if is_second_hop(error, self._name):
+                self.second_hop, self._looks = True, 0

@@ -20,6 +20,7 @@ from remotejobs.errors import (
 )
 from remotejobs.model import Clocks, Outcome, Stream
 from remotejobs.rows import Phase
+from remotejobs.session.hints import no_right
 from remotejobs.states import EndReason
 from remotejobs.wsman.clixml.read import deserialize
 from remotejobs.wsman.clixml.records import ErrorRecord, from_clixml
@@ -42,16 +43,20 @@ _MEANS = {
 }
 
 
-def ended_by(error: RemoteJobsError, phase: Phase, *, refused: bool = False) -> Outcome:
+def ended_by(error: RemoteJobsError, phase: Phase, *, refused: bool = False, user: str = "", host: str = "") -> Outcome:
     """How a child ends by `error`.
 
     Args:
         error: What went wrong.
         phase: How far the child had come. From STARTING on the script may have run, and the outcome says so.
         refused: The host answered Command itself with a fault, so the script has not run after all.
+        user: The user name that the host was given, where it is known.
+        host: The target's name.
     """
     reason = _reason(error, Phase.OPEN if refused else phase)
     message = error.message
+    if isinstance(error, FaultError) and reason is EndReason.AccessDenied:
+        message = f"{message.rstrip('. ')}. {_right(error, user, host)}"
     if reason is EndReason.Unknown:
         message = (
             f"{message.rstrip('.')}. The script was given to the host: it may have run, in part or to its end, "
@@ -59,6 +64,12 @@ def ended_by(error: RemoteJobsError, phase: Phase, *, refused: bool = False) -> 
         )
     details = {"phase": phase.name, **error.details}
     return Outcome(reason, message, error_id=_error_id(error, reason), details=details)
+
+
+def _right(error: FaultError, user: str, host: str) -> str:
+    if error.error_id == "RemoteSessionDisallowed":
+        return r"On the host: Set-Item WSMan:\localhost\Shell\AllowRemoteShellAccess $true"
+    return no_right(user, host)
 
 
 def _reason(error: RemoteJobsError, phase: Phase) -> EndReason:
@@ -82,18 +93,21 @@ def _error_id(error: RemoteJobsError, reason: EndReason) -> str:
     return f"{error.error_id},PSSessionStateBroken" if error.error_id else "PSSessionStateBroken"
 
 
-def ended_as(runspace: Runspace, errors: int, *, stopped: bool) -> Outcome:
+def ended_as(runspace: Runspace, errors: int, *, stopped: bool, second_hop: bool = False) -> Outcome:
     """How a child ends whose command is over, by what its pipeline said last.
 
     Args:
         runspace: Of the pipeline.
         errors: Records on the Error stream.
         stopped: A stop was asked for.
+        second_hop: Another host refused what the script asked of it: stays in `details`, and a summary says what helps.
 
     Raises:
         ProtocolError: The pipeline did not say how it ended.
     """
     details: dict[str, Any] = {} if runspace.exit_code is None else {"exit_code": runspace.exit_code}
+    if second_hop:
+        details["second_hop"] = True
     message = ""
     if runspace.headless:
         message = (

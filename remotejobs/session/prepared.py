@@ -28,6 +28,7 @@ class PreparedJob(NamedTuple):
         connect: Makes an unopened connection to a target.
         spare: Bounds the second connections, which a stop needs to pass a pending Receive.
         secrets: What is to be filled into the pipeline for each host.
+        user: The user name that a target is given, for messages; empty for the current user's.
     """
 
     spec: JobSpec
@@ -37,6 +38,11 @@ class PreparedJob(NamedTuple):
     connect: Callable[[Target], Transport]
     spare: asyncio.Semaphore
     secrets: Secrets
+    user: Callable[[Target], str]
+
+
+def _unnamed(_: Target) -> str:
+    return ""
 
 
 def prepare(
@@ -44,12 +50,13 @@ def prepare(
     connect: Callable[[Target], Transport],
     spare: asyncio.Semaphore,
     secrets: Mapping[str, Callable[[], str]] | None = None,
+    user: Callable[[Target], str] = _unnamed,
 ) -> PreparedJob:
     """Render what is the same on every host of a job.
 
     Args:
         spec: What to do.
-        connect, spare: See PreparedJob.
+        connect, spare, user: See PreparedJob.
         secrets: What reveals the secrets that the arguments name.
 
     Raises:
@@ -74,4 +81,4 @@ def prepare(
     known = Secrets(pipeline, secrets or {})
     if known.names:
         refuse_clear_secrets(spec)
-    return PreparedJob(spec, init_runspacepool(), pipeline, requests, connect, spare, known)
+    return PreparedJob(spec, init_runspacepool(), pipeline, requests, connect, spare, known, user)

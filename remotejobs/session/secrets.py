@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from remotejobs.errors import ConfigurationError
 from remotejobs.model import JobSpec
+from remotejobs.wsman.clixml.values import SecureString
 from remotejobs.wsman.psrp.sessionkey import KEYS, KeyPair, SessionKey, filled, secret_names
 
 # Mechanisms that have no key to seal messages with.
@@ -40,14 +41,15 @@ class Secrets:
         """Refuse to run a job whose secrets are not there.
 
         Raises:
-            ConfigurationError: SecretArgumentMissing; `details["secrets"]` has the names.
+            ConfigurationError: SecretArgumentMissing; `details["secrets"]` has the names, each with what its
+                credential is called, or "".
         """
         if self.missing:
             raise ConfigurationError(
                 f"{self.words} No host was asked to run it. Give all arguments again: argument_list of retry_job or "
                 "invoke_command.",
                 error_id="SecretArgumentMissing",
-                secrets=self.missing,
+                secrets={name: SecureString(name).credential for name in self.missing},
             )
 
     @property
@@ -55,8 +57,8 @@ class Secrets:
         """What is missing, and why."""
         one = len(self.missing) == 1
         return (
-            f"The script takes {', '.join(self.missing)}, which {'is a secret' if one else 'are secrets'}; secrets are "
-            f"not stored, and {'it was' if one else 'they were'} not given."
+            f"The script takes {', '.join(map(_said, self.missing))}, which {'is a secret' if one else 'are secrets'}; "
+            f"secrets are not stored, and {'it was' if one else 'they were'} not given."
         )
 
     async def key_pair(self) -> KeyPair:
@@ -70,6 +72,11 @@ class Secrets:
         self._keys.append(key)
         KEYS[pool] = key
         return filled(pipeline, self._held, key)
+
+
+def _said(name: str) -> str:
+    secret = SecureString(name)
+    return f"the password of {secret.credential} ({secret.place})" if secret.credential else secret.place
 
 
 def refuse_clear_secrets(spec: JobSpec) -> None:
@@ -86,7 +93,7 @@ def refuse_clear_secrets(spec: JobSpec) -> None:
         if not endpoint.ssl and (spec.session_option.allow_unencrypted or mechanism.lower() in _NEVER_SEAL):
             raise ConfigurationError(
                 f"[{target.name}] An argument is a secret, and over {endpoint.url} nothing protects it. Nothing was "
-                "sent. Use https (use_ssl), or Negotiate, Kerberos or CredSSP without AllowUnencrypted, which seal "
-                "messages over http.",
+                "sent. Use https (-UseSSL, use_ssl), or Negotiate, Kerberos or CredSSP without AllowUnencrypted, which "
+                "seal messages over http.",
                 error_id="SecretOverClearText",
             )

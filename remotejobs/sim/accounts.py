@@ -35,6 +35,11 @@ class Account:
         """MD4 of the password: what NTLM proves to know."""
         return _nt_hash(self._settings.password)
 
+    @property
+    def password(self) -> str:
+        """In clear, as Digest's arithmetic needs it (Windows: stored with reversible encryption)."""
+        return self._settings.password
+
     def named(self, user: str) -> bool:
         r"""True if `user` means this account: case, and what is before `\` or behind `@`, are left aside."""
         name = user.rsplit("\\", 1)[-1].casefold()

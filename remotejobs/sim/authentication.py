@@ -16,12 +16,13 @@ from remotejobs.errors import ConfigurationError
 from remotejobs.sim import sealed
 from remotejobs.sim.accounts import LOGON_FAILURE, SUCCESS, Account
 from remotejobs.sim.counters import Counters
+from remotejobs.sim.digest import ALGORITHMS, DigestAcceptor
 from remotejobs.sim.shells import HostSettings
 
 if TYPE_CHECKING:
     from remotejobs.sim.acceptors import Claim
 
-MECHANISMS: Final = ("Negotiate", "Kerberos", "CredSSP", "Certificate", "Basic")
+MECHANISMS: Final = ("Negotiate", "Kerberos", "CredSSP", "Digest", "Certificate", "Basic")
 CHANNEL_BINDINGS: Final = ("None", "Relaxed", "Strict")
 MUTUAL: Final = "http://schemas.dmtf.org/wbem/wsman/1/wsman/secprofile/https/mutual"
 _SCHEMES: Final = {name.lower(): name for name in ("Negotiate", "Kerberos", "CredSSP")}
@@ -70,7 +71,7 @@ class Authentication:
 
     Attributes:
         client: Whom the client's certificate names, empty without one. Its issuer has been checked.
-        logged_on: The connection has a logon; Basic and certificates have one in each request instead.
+        logged_on: The connection has a logon; Basic, Digest and certificates have one in each request instead.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Authentication:
         self._channel = channel
         self._spoiled = spoiled
         self._offers = _offers(settings, secure=channel.secure)
+        self._digest = DigestAcceptor(settings, account) if "Digest" in self._offers else None
         self.client = ""
         self._context: Any = None
         self._claim: Claim | None = None
@@ -101,13 +103,15 @@ class Authentication:
 
     def challenges(self) -> list[str]:
         """Return the values of WWW-Authenticate, strongest first."""
-        values = [name for name in self._offers if name not in ("Basic", "Certificate")]
+        values = [name for name in self._offers if name not in ("Digest", "Basic", "Certificate")]
+        if self._digest is not None:
+            values += self._digest.challenges()
         if "Basic" in self._offers:
             values.append('Basic realm="WSMAN"')
         return [", ".join(values)] if self._settings.folds_challenges and values else values
 
-    def take(self, header: str) -> Step:
-        """Take the value of an Authorization header."""
+    def take(self, header: str, method: str = "POST", path: str = "/wsman") -> Step:
+        """Take the value of an Authorization header, of a request for `path`."""
         header = header.strip()
         if header and header == self._plain:
             return Step(Result.ACCEPTED)
@@ -116,6 +120,13 @@ class Authentication:
         if known in self._offers:
             return self._negotiate(known, token.strip())
         self._forget()
+        if scheme.lower() == "digest" and self._digest is not None:
+            verdict = self._digest.take(token, method, path)
+            if verdict.status is None:
+                return Step(Result.REFUSED)  # and the challenges say that the nonce was stale
+            if verdict.status == SUCCESS and not verdict.first:
+                return Step(Result.ACCEPTED)
+            return Step(Result.ACCEPTED if self._decide(verdict.user, verdict.status) else Result.REFUSED)
         if scheme.lower() == "basic" and "Basic" in self._offers:
             user, status = self._basic(token.strip())
         elif header == MUTUAL and "Certificate" in self._offers:
@@ -229,6 +240,9 @@ def check(settings: HostSettings) -> None:
             raise ConfigurationError(f"{name!r} is no mechanism of a simulated host; there are {known}.")
     if settings.channel_binding not in CHANNEL_BINDINGS:
         raise ConfigurationError(f"The channel binding is one of {', '.join(CHANNEL_BINDINGS)}.")
+    for name in settings.digest_algorithms:
+        if name not in ALGORITHMS:
+            raise ConfigurationError(f"{name!r} is no algorithm of Digest here; there are {', '.join(ALGORITHMS)}.")
     if "Kerberos" in _offers(settings, secure=True):
         from remotejobs.sim import acceptors
 
@@ -241,5 +255,5 @@ def _offers(settings: HostSettings, *, secure: bool) -> tuple[str, ...]:
     if settings.keytab is None:
         left_out.add("Kerberos")
     if not secure:
-        left_out |= {"Certificate"} if settings.allow_unencrypted else {"Certificate", "Basic"}
+        left_out |= {"Certificate", "Digest"} if settings.allow_unencrypted else {"Certificate", "Digest", "Basic"}
     return tuple(name for name in MECHANISMS if name not in left_out)

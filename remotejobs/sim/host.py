@@ -126,15 +126,14 @@ class SimulatedHost:
         if authorization:
             if authorization == MUTUAL:
                 logon.client = _client(await peer.certificate())
-            result, header = logon.take(authorization)
-            values = [header] if header else logon.challenges()
+            result, header = logon.take(authorization, request.method, request.path)
             if result in (Result.CHALLENGE, Result.REFUSED):
-                return HttpAnswer(401, b"", tuple(("WWW-Authenticate", value) for value in values))
+                return _unauthorized([header] if header else logon.challenges())
             token = (("WWW-Authenticate", header),) if header else ()
             if result is Result.LOGGED_ON and not request.body:
                 return HttpAnswer(200, b"", token)
         elif not anonymous and not logon.logged_on:
-            return HttpAnswer(401, b"", tuple(("WWW-Authenticate", value) for value in logon.challenges()))
+            return _unauthorized(logon.challenges())
         if path == COUNTERS:
             return HttpAnswer(200, json.dumps(self.counters.to_dict()).encode(), _JSON)
         if not (sealed or anonymous or logon.may_be_clear):
@@ -237,6 +236,10 @@ async def _spoil(answer: HttpAnswer, fault: ScriptedFault) -> None:
             await asyncio.get_running_loop().create_future()
         case "replay":
             answer.undelivered()
+
+
+def _unauthorized(values: list[str]) -> HttpAnswer:
+    return HttpAnswer(401, b"", tuple(("WWW-Authenticate", value) for value in values))
 
 
 def _soap(answer: Answer) -> HttpAnswer:

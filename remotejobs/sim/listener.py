@@ -176,8 +176,17 @@ class HttpConnection(asyncio.Protocol):
                 tls.do_handshake()  # writes the request
             except ssl.SSLError:  # the client does not take part in it
                 return {}
-            # asyncio has no word for this; the next answer would take the request along, too late.
-            self._transport._ssl_protocol._process_outgoing()  # type: ignore[attr-defined]  # noqa: SLF001
+            # asyncio has no word for this; the next answer would take the request along, too late. Nor does it send
+            # the alert that a certificate of somebody unknown gets.
+            protocol = self._transport._ssl_protocol  # type: ignore[attr-defined]  # noqa: SLF001
+            protocol._process_outgoing()  # noqa: SLF001
+            give_up = protocol._fatal_error  # noqa: SLF001
+
+            def alert_and_give_up(*about: Any) -> None:
+                protocol._process_outgoing()  # noqa: SLF001
+                give_up(*about)
+
+            protocol._fatal_error = alert_and_give_up  # noqa: SLF001
             for _ in range(_ASKING):
                 if tls.getpeercert() or self._transport.is_closing():
                     break

@@ -23,8 +23,11 @@ class HostSettings:
         password_expired: It must be changed first: every logon with it is refused.
         lockout_threshold: Wrong passwords after which the account is locked, for good and for the right one too; 0 is
             never (the account policy of that name).
-        authentication: What the host takes, of Negotiate, Kerberos, CredSSP, Certificate and Basic. The first is what
-            server lists say.
+        authentication: What the host takes, of Negotiate, Kerberos, CredSSP, Digest, Certificate and Basic. The first
+            is what server lists say. Windows' own service refuses Digest, which is IIS's: it is there when named, and
+            over https.
+        digest_algorithms: Of MD5, MD5-sess, SHA-256 and SHA-256-sess; a challenge for each. IIS has MD5-sess.
+        digest_nonce_uses: Requests after which a nonce of Digest is stale; 0 is never.
         keytab: Keys of the host's service principals; without them it is in no domain: Kerberos is not offered, and
             Negotiate is NTLM. A ticket lets in whoever its realm has.
         allow_unencrypted: Clear messages, and with them Basic, are taken over http (WinRM: Service/AllowUnencrypted).
@@ -58,6 +61,8 @@ class HostSettings:
     authentication: tuple[str, ...] = ("Basic", "Negotiate", "Kerberos")
     keytab: Path | None = None
     allow_unencrypted: bool = False
+    digest_algorithms: tuple[str, ...] = ("MD5-sess",)
+    digest_nonce_uses: int = 0
     channel_binding: str = "Relaxed"
     folds_challenges: bool = False
     latency: float = 0.0

@@ -55,7 +55,9 @@ def header_lines(row: JobRow, unread: Sequence[int | None], *, by: str, computer
         "last_change": None if row.last_change is None else row.last_change.name,
         "stop_requested": row.stop_requested,
         "notes": list(row.notes),
-        "spec": json.loads(encode_spec(replace(row.spec, targets=()))),
+        "spec": json.loads(
+            encode_spec(replace(row.spec, targets=(), throttle_limit=row.throttle_limit or row.spec.throttle_limit))
+        ),
         "children": len(row.children),
     }
     yield _line(head, f"The script and the options of job {row.id}")

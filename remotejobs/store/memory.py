@@ -17,7 +17,7 @@ from dataclasses import replace
 from remotejobs.errors import JobError, LeaseLostError
 from remotejobs.model import JobSpec, Outcome, Record, Stream
 from remotejobs.ports import Clock
-from remotejobs.rows import LEASE_SECONDS, Arrival, ChildRow, Fresh, JobRow, Lease, Phase, Request
+from remotejobs.rows import LEASE_SECONDS, REFUSAL_SECONDS, Arrival, ChildRow, Fresh, JobRow, Lease, Phase, Request
 from remotejobs.states import JobState, parent_state, transition
 from remotejobs.store.adopt import comes_twice, counts_of, there_already
 
@@ -74,6 +74,7 @@ class MemoryStore:
         self._ids = itertools.count(1)
         self._epochs = 0
         self._jobs: dict[int, _Job] = {}
+        self._refusals: list[tuple[str, float]] = []
         self.unread_bytes = unread_bytes
 
     async def submit(self, spec: JobSpec, notes: Sequence[str] = ()) -> JobRow:
@@ -227,11 +228,31 @@ class MemoryStore:
             _wake(job.writers)
         job.touch()
 
+    def throttle(self, job_id: int, limit: int) -> None:
+        """Set the limit."""
+        job = self._of(job_id)
+        job.row.throttle_limit = limit
+        job.touch()
+
     def note(self, job_id: int, text: str) -> None:
         """Add a note."""
         job = self._of(job_id)
         job.row.notes = tuple(dict.fromkeys((*job.row.notes, text)))
         job.touch()
+
+    def refusals(self, account: str) -> int:
+        """How often the account was refused of late."""
+        now = self.clock.time()
+        self._refusals = [each for each in self._refusals if abs(now - each[1]) < REFUSAL_SECONDS]
+        return sum(name == account for name, _ in self._refusals)
+
+    def refused(self, account: str) -> None:
+        """The account was refused once more."""
+        self._refusals.append((account, self.clock.time()))
+
+    def accepted(self, account: str) -> None:
+        """Forget its refusals."""
+        self._refusals = [each for each in self._refusals if each[0] != account]
 
     def remove(self, job_id: int) -> None:
         """Remove a job."""

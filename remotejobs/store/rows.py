@@ -18,14 +18,17 @@ from remotejobs.store.schema import SHIFT
 
 JOB_COLUMNS: Final = (
     "id, version, marks, cursors, cursor, last_number, children, told, name, location, instance_id, began, ended, "
-    "counts, last_change, notes, requests, lease_owner, lease_epoch, lease_seen"
+    "counts, last_change, notes, requests, throttle_limit, lease_owner, lease_epoch, lease_seen"
 )
 VERSION, MARKS, CURSORS, CURSOR, LAST_NUMBER, CHILDREN, TOLD, _FIRST_FILLED = range(1, 9)
 _PHASES: Final = tuple(Phase)
 _LOW: Final = (1 << SHIFT) - 1
 _FILLED: Final = frozenset(
-    {"name", "location", "instance_id", "began", "ended", "counts", "last_change", "notes", "requests", "lease"}
-)
+    {
+        "name", "location", "instance_id", "began", "ended", "counts", "last_change", "notes", "requests", "lease",
+        "throttle_limit",
+    }
+)  # fmt: skip
 
 Query = Callable[[str, tuple[Any, ...]], list[Any]]
 
@@ -72,7 +75,7 @@ class StoredJob(JobRow):
     def _fill(self) -> None:
         shown = self.raw[_FIRST_FILLED:]
         self.name, self.location, instance_id, self.began, self.ended, counts, last, notes = shown[:8]
-        requests, owner, epoch, seen = shown[8:]
+        requests, self.throttle_limit, owner, epoch, seen = shown[8:]
         self.instance_id = uuid.UUID(bytes=instance_id, version=4)
         self.counts = decode_counts(counts)
         self.last_change = None if last is None else STATES[last]

@@ -6,7 +6,8 @@ Knows SQLite. Must not know jobs as Python objects.
 child: its instance id, shell id, command id, session id), `progress` what the run of a child came to (written by who
 has the lease, absent until it begins), `mark` what readers did to a child (absent until one does), `record` what hosts
 sent. A child's key is `job << 32 | index`, a record's `job << 32 | arrival number`, so that each job is one range of
-each table and is read in order without a second index. `trash` lists jobs whose rows are still to be deleted.
+each table and is read in order without a second index. `trash` lists jobs whose rows are still to be deleted,
+`refusal` which accounts hosts have refused, in whatever job.
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ MIGRATIONS: Final = (
     """,
     # so many of its ends, in their order, have been received
     "ALTER TABLE job ADD COLUMN told INTEGER NOT NULL DEFAULT 0",
+    # set after the submit
+    "ALTER TABLE job ADD COLUMN throttle_limit INTEGER",
+    # logons that were refused of late, of all jobs
+    "CREATE TABLE refusal (account TEXT NOT NULL, time REAL NOT NULL)",
 )
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from remotejobs.model import JobSpec, Outcome, Record, Stream
 from remotejobs.ports import Clock
-from remotejobs.rows import Arrival, JobRow, Request
+from remotejobs.rows import REFUSAL_SECONDS, Arrival, JobRow, Request
 from remotejobs.store.adopt import adopt
 from remotejobs.store.book import CONSUMED, Book, News, next_mark, no_job, tell
 from remotejobs.store.home import log_path
@@ -35,6 +35,11 @@ _FIRST_POLL, _LAST_POLL = 0.02, 0.2
 _JOBS: Final = f"SELECT {JOB_COLUMNS} FROM job ORDER BY id"  # noqa: S608 - names of ours, here and below
 _JOB: Final = f"SELECT {JOB_COLUMNS} FROM job WHERE id = ?"  # noqa: S608
 _SELECT: Final = "SELECT id, child, seq, stream, raw, object_id, time FROM record"
+_OLD: Final = "abs(time - ?1) >= ?2"  # a clock may have been set back
+_REFUSALS: Final = (
+    f"SELECT count(*) FILTER (WHERE {_OLD}), count(*) FILTER (WHERE account = ?3 AND NOT {_OLD}) FROM refusal"  # noqa: S608
+)
+_DROP_OLD: Final = f"DELETE FROM refusal WHERE {_OLD}"  # noqa: S608
 _NOT_TAKEN: Final = " AND NOT EXISTS (SELECT 1 FROM mark WHERE mark.id = child AND cursor >= record.id & ?)"
 
 
@@ -224,12 +229,40 @@ class SqliteStore:
                 execute("UPDATE job SET version = version + 1 WHERE id = ?", (job_id,))
         self._wake()
 
+    def throttle(self, job_id: int, limit: int) -> None:
+        """Set the limit."""
+        self._row(job_id)
+        with self._transaction() as execute:
+            execute("UPDATE job SET throttle_limit = ?, version = version + 1 WHERE id = ?", (limit, job_id))
+        self._wake()
+
     def note(self, job_id: int, text: str) -> None:
         """Add a note."""
         notes = list(dict.fromkeys((*self._row(job_id).notes, text)))
         with self._transaction() as execute:
             execute("UPDATE job SET notes = ?, version = version + 1 WHERE id = ?", (json.dumps(notes), job_id))
         self._wake()
+
+    def refusals(self, account: str) -> int:
+        """How often the account was refused of late."""
+        since = (self.clock.time(), REFUSAL_SECONDS)
+        ((old, recent),) = self._query(_REFUSALS, (*since, account))
+        if old:
+            with self._transaction() as execute:
+                execute(_DROP_OLD, since)
+        return int(recent)
+
+    def refused(self, account: str) -> None:
+        """The account was refused once more."""
+        now = self.clock.time()
+        with self._transaction() as execute:
+            execute(_DROP_OLD, (now, REFUSAL_SECONDS))
+            execute("INSERT INTO refusal VALUES (?, ?)", (account, now))
+
+    def accepted(self, account: str) -> None:
+        """Forget its refusals."""
+        with self._transaction() as execute:
+            execute("DELETE FROM refusal WHERE account = ?", (account,))
 
     def remove(self, job_id: int, *, go_on: Callable[[], bool] = lambda: True) -> None:
         """Remove a job: gone at once, its rows in small steps after that, as long as `go_on` says so."""

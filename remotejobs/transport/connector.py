@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from remotejobs.auth.credentials import Credential
 from remotejobs.auth.tokens import Contexts, canonical
 from remotejobs.errors import ConfigurationError
-from remotejobs.model import IMPLICIT_MECHANISMS, JobSpec, Target
-from remotejobs.ports import Transport
+from remotejobs.model import IMPLICIT_MECHANISMS, Endpoint, JobSpec, Target
+from remotejobs.ports import AuthContext, Transport
 from remotejobs.transport.http import HttpTransport, shared_block
 from remotejobs.transport.names import Names
-from remotejobs.transport.tls import client_context
+from remotejobs.transport.tls import ClientContext, client_context
 
 _KDC_THREADS = 8  # steps of authentication that wait for a KDC, at a time
 
@@ -26,7 +26,7 @@ class Connector:
     Args:
         spec: The job.
         credentials: By name; `""` is for targets that name none.
-        targets: Those that will be connected.
+        targets: Those that are checked at once; others are checked when they are connected.
 
     Raises:
         UsageError: A mechanism, a credential or a certificate file that is missing or refused.
@@ -35,23 +35,20 @@ class Connector:
     def __init__(self, spec: JobSpec, credentials: Mapping[str, Credential], targets: Iterable[Target]) -> None:
         self._spec, self._credentials = spec, credentials
         self._contexts = Contexts(spec.session_option)
-        encrypted = False
+        self._tls: ClientContext | None = None
         for target in {(t.authentication, t.credential, t.ssl): t for t in targets}.values():
-            endpoint = spec.endpoint(target)
-            self._contexts.context(self._mechanism(target), self._credential(target), endpoint)
-            encrypted = encrypted or endpoint.ssl
-        self._tls = client_context(spec.session_option) if encrypted else None
+            self.context(target)
+            self._encryption(spec.endpoint(target))
         self._names, self._block = Names(), shared_block()
         self._threads = ThreadPoolExecutor(_KDC_THREADS, "remotejobs-kdc")
 
     def __call__(self, target: Target) -> Transport:
         """Make an unopened connection."""
-        spec, endpoint = self._spec, self._spec.endpoint(target)
-        context = self._contexts.context(self._mechanism(target), self._credential(target), endpoint)
+        spec, endpoint, context = self._spec, self._spec.endpoint(target), self.context(target)
         return HttpTransport(
             endpoint,
             context,
-            tls=self._tls,
+            tls=self._encryption(endpoint),
             names=self._names,
             limits=spec.limits,
             # Basic over http has been refused unless it is permitted.
@@ -60,18 +57,38 @@ class Connector:
             block=self._block,
         )
 
+    def context(self, target: Target) -> AuthContext:
+        """Make a context for one logon to a target: all of them share tickets and hashes."""
+        return self._contexts.context(self._mechanism(target), self._credential(target), self._spec.endpoint(target))
+
+    def user(self, target: Target) -> str:
+        """The user name that a target is given; empty where it is the current user's."""
+        found = self._found(target)
+        return found.username if found else ""
+
     def close(self) -> None:
         """Drop tickets and hashes; connections that are open stay."""
         self._contexts.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _encryption(self, endpoint: Endpoint) -> ClientContext | None:
+        if endpoint.ssl and self._tls is None:
+            self._tls = client_context(self._spec.session_option)
+        return self._tls if endpoint.ssl else None
+
     def _mechanism(self, target: Target) -> str:
         return target.authentication or self._spec.authentication
 
-    def _credential(self, target: Target) -> Credential | None:
-        name = target.credential or self._spec.credential or ""
+    def _name(self, target: Target) -> str:
+        return target.credential or self._spec.credential or ""
+
+    def _found(self, target: Target) -> Credential | None:
         # `""` is for targets that name none, whatever the job's own credential was called when it was stored.
-        found = self._credentials.get(name) or (None if target.credential else self._credentials.get(""))
+        usual = None if target.credential else self._credentials.get("")
+        return self._credentials.get(self._name(target)) or usual
+
+    def _credential(self, target: Target) -> Credential | None:
+        name, found = self._name(target), self._found(target)
         if found is None and (name or canonical(self._mechanism(target)) not in IMPLICIT_MECHANISMS):
             who = f"the credential {name!r}" if name else "a credential"
             raise ConfigurationError(

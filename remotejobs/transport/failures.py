@@ -37,6 +37,12 @@ _WINDOWS = {121: errno.ETIMEDOUT, 1225: errno.ECONNREFUSED, 1231: errno.ENETUNRE
 
 # X509_V_ERR_*: why OpenSSL does not trust a certificate
 _EXPIRED, _NOT_YET_VALID, _UNKNOWN_ISSUER = 10, 9, (2, 18, 19, 20, 21)
+# alerts about a certificate: from a server they are about ours
+_CLIENT_CERTIFICATE = {
+    "TLSV1_ALERT_UNKNOWN_CA",
+    *(f"SSLV3_ALERT_{what}" for what in ("BAD_CERTIFICATE", "UNSUPPORTED_CERTIFICATE")),
+    *(f"SSLV3_ALERT_CERTIFICATE_{what}" for what in ("EXPIRED", "REVOKED", "UNKNOWN")),
+}
 _PROTOCOL_VERSION = {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "NO_PROTOCOLS_AVAILABLE"}
 
 
@@ -133,12 +139,25 @@ def handshake_error(place: str, error: ssl.SSLError) -> UnreachableError:
             "offers no TLS version that this computer accepts (1.2 or later as a rule). Enable TLS 1.2 on the host",
             "protocol-version",
         )
+    if error.reason in _CLIENT_CERTIFICATE:
+        return _certificate_refused(place, error)
     return _tls(place, f"and this computer found no way to speak TLS ({_reason(error)})", "handshake")
 
 
 def broken(place: str, error: ssl.SSLError) -> UnreachableError:
     """TLS failed on a connection that had been good; a refused client certificate shows here too (TLS 1.3)."""
+    if error.reason in _CLIENT_CERTIFICATE:
+        return _certificate_refused(place, error)
     return _tls(place, f"ended the TLS connection ({_reason(error)})", "tls")
+
+
+def _certificate_refused(place: str, error: ssl.SSLError) -> UnreachableError:
+    return _tls(
+        place,
+        f"refused the client certificate ({_reason(error)}). It must be in date, and the host must trust its issuer: "
+        r"import that into Cert:\LocalMachine\Root there",
+        "client-certificate",
+    )
 
 
 def _tls(place: str, words: str, reason: str) -> UnreachableError:

@@ -66,6 +66,8 @@ class Console:
         elif outcome.reason is not EndReason.Completed:
             why = failure_text(outcome)
             said = f"{outcome.reason}: {why}" if why else str(outcome.reason)
+            if outcome.error_id and not outcome.failure:  # the script's own errors are shown as PowerShell shows them
+                said += f" [{outcome.error_id}]"
             self._lines(_host(child.computer_name), said, _RED)
 
     def note(self, computer_name: str, message: str) -> None:

@@ -164,6 +164,7 @@ def _list(job: Job, width: int | None) -> Iterator[str]:
     ]
     if job.ps_job_type_name:
         pairs += [(stream, "{}") for stream in _STREAMS]  # a parent's own, which PowerShell keeps empty
+        pairs += [("Notes", note) for note in _notes(job)]  # not PowerShell's
     else:
         outcome = _outcome(job)
         pairs.append(("EndReason", str(outcome.reason) if outcome else ""))
@@ -215,9 +216,8 @@ def job_entry(job: Job, listed: set[int] | None = None) -> dict[str, Any]:
     entry: dict[str, Any] = {"schema": JOB_SCHEMA, **_common(job)}
     if not job.ps_job_type_name:
         return entry | _end(job)
-    notes = tuple(getattr(job, "notes", ()))
     shown = [child for child in _children(job) if listed is None or child.id in listed]
-    return entry | {"notes": list(notes), "children": [_common(child) | _end(child) for child in shown]}
+    return entry | {"notes": list(_notes(job)), "children": [_common(child) | _end(child) for child in shown]}
 
 
 def _common(job: Job) -> dict[str, Any]:
@@ -248,6 +248,11 @@ def _end(job: Job) -> dict[str, Any]:
 def _children(job: Job) -> Sequence[Job]:
     children: Sequence[Job] = getattr(job, "child_jobs", ())
     return children
+
+
+def _notes(job: Job) -> Sequence[str]:
+    notes: Sequence[str] = getattr(job, "notes", ())
+    return notes
 
 
 def _outcome(job: Job) -> Outcome | None:

@@ -24,7 +24,7 @@ _WORDS = {
     EndReason.TimedOutSilence: "timed out in silence",
     EndReason.TimedOutTotal: "timed out",
     EndReason.TimedOutDeadline: "cut off by the deadline",
-    EndReason.AuthenticationFailed: "refused the credential",
+    EndReason.AuthenticationFailed: "failed authentication",
     EndReason.AccessDenied: "denied access",
     EndReason.QuotaExceeded: "out of quota",
     EndReason.Stopped: "stopped",
@@ -52,13 +52,14 @@ def exit_code(outcomes: Iterable[Outcome], *, fail_on_error: bool = False) -> in
     return max(classes & {2, 3}, default=6 if 6 in classes else 0)
 
 
-def summary(ends: Sequence[ChildEnd], targets: int, seconds: float) -> list[str]:
+def summary(ends: Sequence[ChildEnd], targets: int, seconds: float, notes: Iterable[str] = ()) -> list[str]:
     """Return the summary and its hints: `18 completed, 1 failed (web03), 1 unreachable (web07): 20 hosts in 3.2 s`.
 
     Args:
         ends: The children that have ended.
         targets: How many there are; those without an end are named as still running, so that the counts add up.
         seconds: How long it took.
+        notes: Of the job, written while it ran.
     """
     names: defaultdict[EndReason, list[str]] = defaultdict(list)
     for end in ends:
@@ -73,7 +74,7 @@ def summary(ends: Sequence[ChildEnd], targets: int, seconds: float) -> list[str]
     if erring:
         count = sum(end.outcome.error_count for end in erring)
         lines.append(f"{_errors(count)} on {_names(end.computer_name for end in erring)}")
-    return lines + _hints(names)
+    return [*lines, *_hints(names), *notes]
 
 
 def pending(names: Sequence[str], targets: int) -> str:

@@ -7,17 +7,22 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from remotejobs.api.arguments import without_secrets
 from remotejobs.api.invoke import invoke_command, retry_job, session_option
-from remotejobs.auth.credentials import Credential, Secret
+from remotejobs.auth.credentials import NO_SECRET, Credential, Secret
 from remotejobs.clock import SystemClock
 from remotejobs.errors import ConfigurationError, UsageError
 from remotejobs.model import JobSpec, Outcome, ScriptCommand, Target
 from remotejobs.states import EndReason
 from remotejobs.store.encoding import decode_spec, encode_spec
 from remotejobs.store.memory import MemoryStore
-from remotejobs.wsman.clixml.values import OrderedDictionary, PSObject, SecureString
+from remotejobs.wsman.clixml.read import deserialize
+from remotejobs.wsman.clixml.values import OrderedDictionary, PSObject, SecureString, secure_strings
+from remotejobs.wsman.psrp.messages import create_pipeline
+from remotejobs.wsman.psrp.sessionkey import secret_names
 
 PASSWORD = "Vqx-81-not-to-be-seen"
 OPS = Credential("CORP\\ops", Secret(PASSWORD))
@@ -30,7 +35,7 @@ def test_each_secret_has_the_name_of_its_place() -> None:
     assert texts == {
         "ArgumentList[1]": "a",
         "ArgumentList[2][0][0]": "b",
-        "ArgumentList[2][0][1]": PASSWORD,
+        "ArgumentList[2][0][1]=CORP%5Cops": PASSWORD,
         "ArgumentList[2][1][1]": "c",
         "ArgumentList[3][0]": "d",
     }
@@ -38,7 +43,7 @@ def test_each_secret_has_the_name_of_its_place() -> None:
     credential = arguments[2]["x"][1]
     assert credential.type_names == ("System.Management.Automation.PSCredential", "System.Object")
     assert credential.to_string == "System.Management.Automation.PSCredential"
-    assert credential.adapted == {"UserName": "CORP\\ops", "Password": SecureString("ArgumentList[2][0][1]")}
+    assert credential.adapted == {"UserName": "CORP\\ops", "Password": SecureString("ArgumentList[2][0][1]=CORP%5Cops")}
     assert type(arguments[3]) is OrderedDictionary
     assert isinstance(given[1], Secret)  # what was given stays
 
@@ -57,8 +62,29 @@ def test_a_secure_string_of_a_host_is_refused() -> None:
 
 
 def test_a_credential_without_a_password_is_refused() -> None:
-    with pytest.raises(UsageError, match="the credential of ops has no password"):
+    with pytest.raises(UsageError, match=r"ArgumentList\[0\]: the credential ops has no password"):
         without_secrets([Credential("ops", ccache="FILE:/tmp/krb5cc_0")])
+    with pytest.raises(UsageError, match=r"ArgumentList\[0\]: it has no password"):
+        without_secrets([NO_SECRET])
+
+
+def test_credentials_behind_the_arguments_are_called_as_the_user_calls_them() -> None:
+    arguments, secrets = without_secrets([1, OPS], [("sql", OPS), (r"a=b%5C [ä]", OPS)])
+    names = ["ArgumentList[1]=CORP%5Cops", "ArgumentList[2]=sql", "ArgumentList[3]=a%3Db%255C%20%5B%C3%A4%5D"]
+    assert [*secrets] == names
+    assert [each.adapted["Password"].name for each in arguments[1:]] == names
+    assert {each.adapted["UserName"] for each in arguments[1:]} == {OPS.username}
+    assert all(held is OPS for held in secrets.values())
+
+
+@given(st.text(min_size=1, max_size=40), st.lists(st.integers(0, 99), min_size=1, max_size=3))
+def test_whatever_a_user_is_called_a_stored_name_says_it(user: str, indexes: list[int]) -> None:
+    place = "ArgumentList" + "".join(f"[{n}]" for n in indexes)
+    named = SecureString.named(place, user)
+    payload = create_pipeline("1", [named])
+    assert secret_names(payload) == (named.name,)
+    (again,) = secure_strings(deserialize(payload).PowerShell.Cmds[0].Args[0].V)
+    assert (again.name, again.place, again.credential) == (named.name, place, user)
 
 
 def test_an_empty_password_is_one() -> None:

@@ -19,6 +19,7 @@ from remotejobs.auth.credentials import (
     secret_from_terminal,
 )
 from remotejobs.errors import ConfigurationError
+from tests.processes import at_a_terminal
 
 PASSWORD = "pä$$ w0rd"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has access control lists, no modes")
@@ -161,35 +162,13 @@ def test_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @posix
 def test_asked_at_a_terminal_without_echo() -> None:
-    import pty
-    import subprocess
-
     program = (
         "from remotejobs.auth.credentials import secret_from_terminal as ask\n"
         "secret = ask('CORP\\\\admin')\n"
         f"print('right' if secret.reveal() == {PASSWORD!r} else 'wrong', secret)"
     )
-    ours, theirs = pty.openpty()
-    child = subprocess.Popen(
-        [sys.executable, "-X", "utf8", "-c", program],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    seen = b""
-    try:
-        while b"admin: " not in seen:
-            seen += os.read(ours, 1000)
-        os.write(ours, PASSWORD.encode() + b"\n")
-        while b"right" not in seen and b"wrong" not in seen:
-            seen += os.read(ours, 1000)
-        assert child.wait(20) == 0
-    finally:
-        child.kill()
-        child.wait()
-        os.close(ours)
+    code, seen = at_a_terminal([sys.executable, "-X", "utf8", "-c", program], (b"admin: ", PASSWORD))
+    assert code == 0
     assert b"Password for CORP\\admin: " in seen
     assert b"right" in seen
     assert PASSWORD.encode() not in seen

@@ -128,15 +128,29 @@ def test_a_ticket_is_replaced_before_it_ends(realm: Kdc, monkeypatch: pytest.Mon
     import krb5
 
     tickets, now = Tickets(forwardable=False), krb5.timeofday(krb5.init_context())
-    first = tickets.cache(ALICE)
-    assert tickets.cache(ALICE) == first
+    first = tickets.cache(ALICE, "web01")
+    assert tickets.cache(ALICE, "web01") == first
     life = next(iter(krb5.cc_resolve(krb5.init_context(), first.encode()))).times.endtime - now
     monkeypatch.setattr(krb5, "timeofday", lambda context: now + life - 700)
-    assert tickets.cache(ALICE) == first
+    assert tickets.cache(ALICE, "web01") == first
     monkeypatch.setattr(krb5, "timeofday", lambda context: now + life - 500)
-    assert tickets.cache(ALICE) != first
+    assert tickets.cache(ALICE, "web01") != first
     tickets.close()
     assert not list(krb5.cccol_iter(krb5.init_context()))
+
+
+def test_the_tickets_of_one_host_do_not_lie_in_the_way_of_another(realm: Kdc) -> None:
+    import krb5
+
+    tickets, before = Tickets(forwardable=False), tickets_given(realm)
+    names = {host: tickets.cache(ALICE, host) for host in ("web01", "web02")}
+    assert len(set(names.values())) == 2
+    assert tickets_given(realm) == before + 1
+    assert tickets.cache(ALICE, "web01") == names["web01"]
+    for name in names.values():
+        (only,) = krb5.cc_resolve(krb5.init_context(), name.encode())
+        assert (only.server.name or b"").startswith(b"krbtgt/")
+    tickets.close()
 
 
 def test_from_a_keytab_and_from_a_cache(realm: Kdc, contexts: Contexts) -> None:
@@ -166,9 +180,9 @@ def test_a_ticket_from_a_cache_is_renewed(realm: Kdc, tmp_path: Path) -> None:
     krb5.cc_store_cred(context, source, ticket)
 
     before, tickets = realm.log.count("TGS_REQ"), Tickets(forwardable=False)
-    first = tickets.cache(Credential("alice", ccache=file))  # ends in five minutes: renewed at once
+    first = tickets.cache(Credential("alice", ccache=file), "web01")  # ends in five minutes: renewed at once
     assert realm.log.count("TGS_REQ") == before + 1
-    assert tickets.cache(Credential("alice", ccache=file)) == first
+    assert tickets.cache(Credential("alice", ccache=file), "web01") == first
     tickets.close()
 
 
@@ -323,7 +337,7 @@ def test_negotiate_asks_no_kdc_for_others(realm: Kdc, contexts: Contexts, userna
 
 def test_kerberos_never_becomes_ntlm(realm: Kdc, contexts: Contexts) -> None:
     endpoint = Endpoint("unknown", 5985, False, server_name="unknown")
-    with pytest.raises(AuthenticationError, match=r"SPN host/unknown.*setspn") as caught:
+    with pytest.raises(AuthenticationError, match=r"SPN host/unknown nor http/unknown.*setspn -S HOST/u") as caught:
         next(contexts.context("Kerberos", ALICE, endpoint).steps(None))
     assert caught.value.error_id == "TargetUnknown"
     assert caught.value.details["refused"] is False
@@ -335,9 +349,9 @@ def test_an_address_has_no_service_name(realm: Kdc, contexts: Contexts, host: st
     assert is_address(host)
     endpoint = Endpoint(host, 5985, False, server_name=host)
     for mechanism, who in (("Kerberos", ALICE), ("Default", None)):
-        with pytest.raises(ConfigurationError, match="IP addresses") as caught:
-            contexts.context(mechanism, who, endpoint)
-        assert caught.value.error_id == "CannotUseIPAddress"
+        with pytest.raises(AuthenticationError, match="IP addresses") as caught:
+            next(contexts.context(mechanism, who, endpoint).steps(None))
+        assert (caught.value.error_id, caught.value.details["refused"]) == ("CannotUseIPAddress", False)
     context = contexts.context("Negotiate", AT_REALM, endpoint)
     assert not context.waits
     assert next(context.steps(None)).startswith("Negotiate TlRMTVNTUAAB")

@@ -14,7 +14,7 @@ import keyring.errors
 import pytest
 
 from remotejobs.auth import providers
-from remotejobs.auth.credentials import NO_SECRET, Credential, Secret, packed, unpacked
+from remotejobs.auth.credentials import NO_SECRET, Credential, Secret, packed, secret_from_terminal, unpacked
 from remotejobs.auth.providers import Credentials, names_of
 from remotejobs.config.load import Configuration, load
 from remotejobs.errors import ConfigurationError
@@ -59,7 +59,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Who was asked for at the terminal."""
     names: list[tuple[str, str]] = []
 
-    def ask(username: str, name: str = "") -> Secret:
+    def ask(username: str, name: str = "", **_: str) -> Secret:
         names.append((username, name))
         return Secret(f"typed by {username}")
 
@@ -288,3 +288,35 @@ def test_what_goes_through_the_pipe_comes_out_of_it(credential: Credential) -> N
     assert bool(found.secret) == bool(credential.secret)
     if credential.secret:
         assert found.secret.reveal() == credential.secret.reveal()
+
+
+# arguments of a script
+
+
+def test_an_argument_gets_no_password_of_who_connects(
+    tmp_path: Path, configured: Configured, ring: Keyring, asked: list[tuple[str, str]]
+) -> None:
+    ring.kept["remotejobs", "kept"] = "from the keyring"
+    text = ops("env", "variable = 'OPS_PW'")
+    for file in (None, str(password_file(tmp_path))):
+        environ = {"REMOTEJOBS_PASSWORD": PASSWORD, "OPS_PW": "named"}
+        sources = Credentials(configured(text), user="Me", password_file=file, environ=environ)
+        found = {name: sources.find(name, argument=True) for name in ("kept", r"CORP\sql", "ops", "ME")}
+        assert {name: each.secret.reveal() for name, each in found.items()} == {
+            "kept": "from the keyring",
+            r"CORP\sql": r"typed by CORP\sql",
+            "ops": "named",
+            "ME": PASSWORD,
+        }
+        assert sources.find(r"corp\sql") is sources.find(r"CORP\sql", argument=True)  # asked once
+    assert asked == [(r"CORP\sql", "argument")] * 2
+
+
+def test_without_a_terminal_it_says_what_an_argument_can_have(
+    monkeypatch: pytest.MonkeyPatch, configured: Configured
+) -> None:
+    monkeypatch.setattr(providers, "secret_from_terminal", secret_from_terminal)
+    monkeypatch.setattr(sys, "stdin", None)
+    sources = Credentials(configured(""), environ={"REMOTEJOBS_PASSWORD": PASSWORD})
+    with pytest.raises(ConfigurationError, match="are for the user of -Credential only: put it into the keyring"):
+        sources.find(r"CORP\sql", argument=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import itertools
 import json
 import sys
 import time
@@ -43,16 +44,19 @@ def remotejobs(args: argparse.Namespace, targets: list[tuple[str, int]]) -> dict
             ScriptCommand("Get-Service"),
             tuple(Target(f"h{n}", address=host, port=port) for n, (host, port) in enumerate(targets[:count])),
             throttle_limit=args.slots,
-            authentication="Basic",
+            authentication=args.authentication,
             use_ssl=args.scheme == "https",
             session_option=SessionOption(
-                allow_unencrypted=True, ca_file=args.ca, skip_cn_check=True, max_connection_retry_count=5
+                allow_unencrypted=args.authentication == "Basic",
+                ca_file=args.ca,
+                skip_cn_check=True,
+                max_connection_retry_count=5,
             ),
         )
         result.update(records=0, completed=0)
         sampler = asyncio.create_task(sample()) if args.memory else None
         store = open_store(Path(args.store) / f"{count}.db") if args.store else None
-        job = await start(spec, {"": Credential("sim", Secret("sim"))}, store=store)
+        job = await start(spec, {"": Credential(args.user, Secret(args.password))}, store=store)
         async for item in job.events():
             if isinstance(item, ReceivedRecord):
                 result["records"] += 1
@@ -89,6 +93,8 @@ def pypsrp(args: argparse.Namespace, targets: list[tuple[str, int]]) -> dict[str
 
     warnings.simplefilter("ignore")
 
+    numbers = itertools.count()
+
     def one(target: tuple[str, int]) -> int:
         host, port = target
         verify: Any = args.ca or False
@@ -96,13 +102,15 @@ def pypsrp(args: argparse.Namespace, targets: list[tuple[str, int]]) -> dict[str
             WSMan(
                 host,
                 port=port,
-                username="sim",
-                password="sim",
-                auth="basic",
+                username=args.user,
+                password=args.password,
+                auth={"Basic": "basic", "Negotiate": "ntlm", "Kerberos": "kerberos"}[args.authentication],
                 ssl=args.scheme == "https",
-                encryption="never",
+                encryption="never" if args.authentication == "Basic" else "always",
                 cert_validation=verify,
                 no_proxy=True,
+                negotiate_hostname_override=f"h{next(numbers) % args.hosts}",
+                negotiate_service="host",
             ) as wsman,
             RunspacePool(wsman) as pool,
         ):
@@ -161,6 +169,9 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, required=True)
     parser.add_argument("--address", default="127.0.0.1:5985", help="comma list; hosts are spread over it")
     parser.add_argument("--scheme", default="http")
+    parser.add_argument("--authentication", default="Basic", help="sealed over http, unless it is Basic")
+    parser.add_argument("--user", default="sim")
+    parser.add_argument("--password", default="sim")
     parser.add_argument("--slots", type=int, default=32)
     parser.add_argument("--ca")
     parser.add_argument("--decode", action="store_true")

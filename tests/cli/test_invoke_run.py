@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import simulating
+
 ENVIRONMENT = {**os.environ, "REMOTEJOBS_PASSWORD": "sim", "NO_COLOR": "1"}
 
 
@@ -24,16 +26,8 @@ ENVIRONMENT = {**os.environ, "REMOTEJOBS_PASSWORD": "sim", "NO_COLOR": "1"}
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with servers.txt and sim-ca.pem of running hosts: web01 to web04, web03 broken."""
     folder = tmp_path_factory.mktemp("sim")
-    command = [sys.executable, "-m", "remotejobs", "simulate", "-ComputerName", "web[01-04]"]
-    command += ["-ServerList", "servers.txt", "-Fault", "web03=reset@Command,web04=refuse"]
-    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    assert "4 simulated hosts" in process.stderr.readline()
-    assert "servers.txt" in process.stderr.readline()
-    yield folder
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
-    process.stderr.close()
+    with simulating(folder, "-ComputerName", "web[01-04]", "-Fault", "web03=reset@Command,web04=refuse"):
+        yield folder
 
 
 def command(*words: str) -> list[str]:

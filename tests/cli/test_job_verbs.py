@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from remotejobs.auth import providers
+from remotejobs.auth.credentials import Credential, Secret
 from remotejobs.cli import jobs as cli_jobs
 from remotejobs.cli.main import main
 from remotejobs.clock import ManualClock
@@ -23,6 +25,7 @@ from remotejobs.jobs.watching import JobStateEvent
 from remotejobs.model import JobSpec, Outcome, Record, ScriptCommand, Stream, Target
 from remotejobs.states import EndReason, JobState
 from remotejobs.store.memory import MemoryStore
+from remotejobs.wsman.clixml.values import SecureString
 from remotejobs.wsman.clixml.write import serialize
 
 COMPLETED = Outcome(EndReason.Completed)
@@ -39,6 +42,7 @@ class Fake:
         self.refuse: dict[int, Exception] = {}
         self.events: list[JobStateEvent] = []
         self.pending: asyncio.Event | None = None
+        self.ids = [1, 4]
         asyncio.run(self._fill())
 
     async def _fill(self) -> None:
@@ -55,6 +59,15 @@ class Fake:
     def job(self, job_id: int) -> RemoteJob:
         return RemoteJob(self.store, job_id)
 
+    def submit(self, name: str, hosts: tuple[str, ...], arguments: tuple[Any, ...]) -> None:
+        """One more job, of which nothing has begun and that nobody runs."""
+        command = ScriptCommand("1", arguments)
+        row = asyncio.run(self.store.submit(JobSpec(command, tuple(map(Target, hosts)), name=name)))
+        self.ids.append(row.id)
+
+    def lease(self, job_id: int) -> None:
+        asyncio.run(self.store.lease(job_id, "test"))
+
     def end(self, job_id: int, *outcomes: Outcome) -> None:
         async def finish() -> None:
             lease = self.store.job(job_id).lease
@@ -68,7 +81,7 @@ class Fake:
         self.calls.append(("get", wanted))
         every: list[RemoteJob | ChildJob] = [self.job(1), self.job(4)]
         found: list[RemoteJob | ChildJob] = []
-        for job_id in (1, 4):
+        for job_id in self.ids:
             found += [self.job(job_id), *self.job(job_id).child_jobs]
         numbers = [number for number in wanted.get("id", ()) if number not in [job.id for job in found]]
         errors += [JobError(f"The command cannot find a job with the job ID {n}.", error_id="NoId") for n in numbers]
@@ -412,6 +425,77 @@ def test_retry_asks_for_the_users_of_all_hosts(fake: Fake, capsys: Capture, pass
     assert run(capsys, "retry", "1")[0] == 1
     assert run(capsys, "retry", "1", "-Credential", "ops", "-PasswordFile", password)[0] == 0
     assert fake.calls[-1][2]["credential"][""].username == "ops"
+
+
+def secret(*names: str) -> ConfigurationError:
+    secrets = {SecureString.named(f"ArgumentList[{n}]", name).name: name for n, name in enumerate(names)}
+    return ConfigurationError("takes a secret", error_id="SecretArgumentMissing", secrets=secrets)
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Users whose passwords were asked for at the terminal; nobody knows that of `gone`."""
+    users: list[str] = []
+
+    def ask(username: str, *_: str, **__: str) -> Secret:
+        users.append(username)
+        if username == "gone":
+            raise ConfigurationError("No password was given for gone.")
+        return Secret(f"typed by {username}")
+
+    monkeypatch.setattr(providers, "secret_from_terminal", ask)
+    monkeypatch.setattr(providers, "_secret_from_keyring", lambda *_: None)
+    return users
+
+
+def test_what_a_script_takes_is_asked_for_after_who_connects(
+    fake: Fake, capsys: Capture, monkeypatch: pytest.MonkeyPatch, typed: list[str]
+) -> None:
+    errors: list[ConfigurationError] = [missing("ops"), secret(r"CORP\sql", "ops")]
+    given: list[Mapping[str, Credential]] = []
+
+    async def retry_job(job: RemoteJob, *, credential: Mapping[str, Credential], **_: Any) -> RemoteJob:
+        given.append(credential)
+        if errors:
+            raise errors.pop(0)
+        return fake.job(4)
+
+    monkeypatch.setattr(importlib.import_module("remotejobs.cli.verbs.retry"), "retry_job", retry_job)
+    assert run(capsys, "retry", "1", "-Credential", "ops")[0] == 0
+    assert [[*each] for each in given] == [
+        [],
+        [""],
+        ["", r"ArgumentList[0]=CORP%5Csql", "ArgumentList[1]=ops"],
+    ]
+    assert given[-1][""] is given[-1]["ArgumentList[1]=ops"]
+    assert typed == ["ops", r"CORP\sql"]
+
+
+@pytest.mark.parametrize("names", [("",), ("ops", "")])
+def test_a_secret_of_nobody_cannot_be_asked_for(
+    fake: Fake, capsys: Capture, typed: list[str], names: tuple[str, ...]
+) -> None:
+    fake.refuse[1] = secret(*names)
+    code, _, err = run(capsys, "retry", "1")
+    assert (code, err) == (1, "remotejob retry: takes a secret [SecretArgumentMissing]\n")
+    assert typed == []
+
+
+def test_connect_gives_what_scripts_need_that_have_yet_to_begin(fake: Fake, capsys: Capture, typed: list[str]) -> None:
+    names = [SecureString.named(f"ArgumentList[{n}]", user) for n, user in enumerate(("sql", "gone", ""))]
+    fake.submit("Secret", ("web01", "web02"), tuple(names))
+    fake.clock.advance(3600)  # whoever should have run it never came
+    code, _, err = run(capsys, "connect", "6")
+    assert (code, typed) == (0, ["sql", "gone"])
+    assert [*fake.calls[-1][2]["credential"]] == ["ArgumentList[0]=sql"]
+    then = "Hosts of job 6 that have not begun end NotStarted."
+    assert err.splitlines() == [
+        f"WARNING: No password was given for gone. {then}",
+        f"WARNING: ArgumentList[2] of the script is a secret, and secrets are not stored. {then}",
+    ]
+    fake.lease(6)
+    run(capsys, "connect", "6")
+    assert fake.calls[-1][2]["credential"] == {}  # who runs it has them
 
 
 def test_remove_says_which_hosts_did_not_answer(fake: Fake, capsys: Capture, password: str) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import simulating
+
 _PROGRAM = [sys.executable, "-m", "remotejobs"]
 
 
@@ -19,17 +21,9 @@ _PROGRAM = [sys.executable, "-m", "remotejobs"]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with the hosts web01 to web03, of which web03 refuses, and a store of its own."""
     folder = tmp_path_factory.mktemp("jobs")
-    command = [*_PROGRAM, "simulate", "-ComputerName", "web[01-03]", "-ServerList", "servers.txt"]
-    command += ["-Fault", "web03=refuse"]
-    process = subprocess.Popen(command, cwd=folder, env=environment(folder), stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    assert "3 simulated hosts" in process.stderr.readline()
-    process.stderr.readline()
-    yield folder
-    run(folder, "stop", "-State", "Running")
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
-    process.stderr.close()
+    with simulating(folder, "web[01-03]", "-Fault", "web03=refuse", environment=environment(folder)):
+        yield folder
+        run(folder, "stop", "-State", "Running")
 
 
 def environment(folder: Path, password: str = "sim") -> dict[str, str]:
@@ -49,10 +43,10 @@ def run(folder: Path, *words: str, password: str = "sim") -> subprocess.Complete
     )
 
 
-def start(folder: Path, script: str, targets: str = "@servers.txt") -> int:
+def start(folder: Path, script: str, targets: str = "@servers.txt", *more: str) -> int:
     """Start a job; returns its id."""
     words = ("invoke", targets, "-ScriptBlock", script, "-AsJob", "-Credential", "sim", "-Authentication", "Basic")
-    done = run(folder, *words, "-UseSSL", "-SessionOption", "CAFile=sim-ca.pem,MaxConnectionRetryCount=0")
+    done = run(folder, *words, "-UseSSL", "-SessionOption", "CAFile=sim-ca.pem,MaxConnectionRetryCount=0", *more)
     assert done.returncode == 0, done.stderr
     return int(done.stdout.splitlines()[2].split()[0])
 
@@ -77,6 +71,26 @@ def test_a_job_from_its_start_to_its_end(folder: Path) -> None:
     assert run(folder, "remove", str(job)).returncode == 0
     gone = run(folder, "get", str(job))
     assert (gone.returncode, "[JobWithSpecifiedSessionNotFound" in gone.stderr) == (1, True)
+
+
+def test_a_job_that_runs_is_given_more_hosts_at_a_time(folder: Path) -> None:
+    job = start(folder, "'begun'; Start-Sleep 60", "@servers.txt,!web03", "-ThrottleLimit", "1")
+    reader = subprocess.Popen(
+        [*_PROGRAM, "receive", str(job), "-Wait"],
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == "web01: begun\n"
+    done = run(folder, "set", str(job), "-ThrottleLimit", "2")
+    assert (done.returncode, done.stdout.splitlines()[2].split()[0]) == (0, str(job)), done.stderr
+    assert reader.stdout.readline() == "web02: begun\n"  # web01 still sleeps
+    run(folder, "stop", str(job))
+    reader.communicate(timeout=30)
+    late = run(folder, "set", str(job), "-ThrottleLimit", "3")
+    assert (late.returncode, "none of its hosts is still to begin" in late.stderr) == (1, True)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to another process are POSIX")

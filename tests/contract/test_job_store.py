@@ -12,7 +12,7 @@ from remotejobs.clock import ManualClock
 from remotejobs.errors import JobError, LeaseLostError
 from remotejobs.model import JobSpec, Outcome, Record, ScriptCommand, Stream, Target
 from remotejobs.ports import JobStore
-from remotejobs.rows import LEASE_SECONDS, JobRow, Phase, Request
+from remotejobs.rows import LEASE_SECONDS, REFUSAL_SECONDS, JobRow, Phase, Request
 from remotejobs.states import EndReason, JobState, parent_state
 from remotejobs.store.memory import MemoryStore
 
@@ -73,6 +73,7 @@ def test_what_is_asked_of_a_job_that_is_not_there_is_refused(store: JobStore) ->
             lambda: store.unread(99),
             lambda: store.held(99),
             lambda: store.request(99, Request.STOP),
+            lambda: store.throttle(99, 1),
             lambda: store.remove(99),
             lambda: store.version(99),
         ]
@@ -313,6 +314,21 @@ def test_requests_reach_whoever_runs_the_job(store: JobStore) -> None:
     run(store, body)
 
 
+def test_the_throttle_limit_is_set_after_the_submit(store: JobStore) -> None:
+    async def body(row: JobRow, epoch: int) -> None:
+        assert (store.job(row.id).throttle_limit, store.job(row.id).throttled) == (None, 32)
+        version = store.version(row.id)
+        waiting = asyncio.create_task(store.wait_change(row.id, version))
+        await asyncio.sleep(0)
+        store.throttle(row.id, 2)
+        await waiting
+        assert (store.job(row.id).throttle_limit, store.job(row.id).throttled) == (2, 2)
+        await store.ledger(row.id, 1, epoch).starting()
+        assert store.job(row.id).throttled == 2
+
+    run(store, body)
+
+
 @pytest.mark.parametrize("given_back", [True, False])
 def test_a_disconnect_is_asked_of_one_run_only(store: JobStore, clock: ManualClock, given_back: bool) -> None:
     async def body(row: JobRow, epoch: int) -> None:
@@ -375,6 +391,31 @@ def test_a_note_is_added_once(store: JobStore) -> None:
             store.note(99, "x")
 
     run(store, body)
+
+
+def test_refusals_of_an_account_are_counted_until_it_is_accepted(store: JobStore) -> None:
+    assert store.refusals("ops") == 0
+    for account in ("ops", "other", "ops"):
+        store.refused(account)
+    assert [store.refusals(account) for account in ("ops", "other", "Ops")] == [2, 1, 0]
+    store.accepted("ops")
+    store.accepted("nobody")
+    assert [store.refusals(account) for account in ("ops", "other")] == [0, 1]
+
+
+@pytest.mark.parametrize("later", [1, -1], ids=["time passes", "the clock is set back"])
+def test_refusals_are_forgotten_after_a_while(store: JobStore, clock: ManualClock, later: int) -> None:
+    store.refused("ops")
+    clock.advance(later * (REFUSAL_SECONDS - 1))
+    store.refused("ops")
+    assert store.refusals("ops") == 2
+    clock.advance(later)
+    assert store.refusals("ops") == 1
+    clock.advance(-later)  # what was looked at when it was old is gone for good
+    assert store.refusals("ops") == 1
+    clock.advance(later * 2 * REFUSAL_SECONDS)
+    store.refused("other")
+    assert (store.refusals("ops"), store.refusals("other")) == (0, 1)
 
 
 def test_a_removed_job_is_gone_and_what_wrote_to_it_loses_its_lease(store: JobStore) -> None:

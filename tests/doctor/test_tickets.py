@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
+from remotejobs.api import diagnose
 from remotejobs.auth.credentials import Credential, Secret
-from remotejobs.doctor.findings import Finding, Verdict
+from remotejobs.doctor.findings import Finding, HostDiagnosis, Verdict
+from remotejobs.model import SessionOption
+from remotejobs.sim.shells import HostSettings
+from tests.auth.test_kerberos import tickets_given
 from tests.doctor.hosts import OFFERS, examine, served, winrm
+from tests.e2e.hosts import ca_file, started, targets
 from tests.kdc import PASSWORD, REALM, Kdc
 from tests.transport.loopback import run
 
@@ -87,3 +92,31 @@ def test_what_failed_for_the_ticket_is_not_tried_at_the_host(kdc: Kdc) -> None:
     found = run(scene())
     assert found is not None
     assert (found.verdict, found.text) == (Verdict.Skipped, "Ticket failed.")
+
+
+def test_the_logon_uses_the_ticket_that_was_asked_for_in_advance(kdc: Kdc, tmp_path: Path) -> None:
+    async def scene() -> list[HostDiagnosis]:
+        settings = HostSettings(keytab=kdc.keytab)
+        async with (
+            started({"web01": "", "web02": ""}, settings=settings) as clear,
+            started({"web03": ""}, settings=settings, tls=True) as encrypted,
+        ):
+            return await diagnose.test_wsman(
+                [*targets(clear), *targets(encrypted)],
+                authentication="Kerberos",
+                credential=(f"alice@{REALM}", PASSWORD),
+                session_option=SessionOption(ca_file=ca_file(tmp_path)),
+                shell=True,
+            )
+
+    before = tickets_given(kdc), services_given(kdc)
+    found = run(scene())
+    assert all(each.passed for each in found)
+    for step in ("Ticket", "Authentication", "Shell"):
+        assert [(made := each.finding(step)) and made.verdict for each in found] == [Verdict.Passed] * 3
+    assert (tickets_given(kdc) - before[0], services_given(kdc) - before[1]) == (1, 3)
+
+
+def services_given(kdc: Kdc) -> int:
+    """How many service tickets alice has got."""
+    return sum("TGS_REQ" in line and "ISSUE" in line and f"alice@{REALM}" in line for line in kdc.log.splitlines())

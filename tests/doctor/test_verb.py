@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.processes import simulating
 
 ENVIRONMENT = {**os.environ, "REMOTEJOBS_PASSWORD": "sim", "NO_COLOR": "1"}
 
@@ -19,18 +20,8 @@ ENVIRONMENT = {**os.environ, "REMOTEJOBS_PASSWORD": "sim", "NO_COLOR": "1"}
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with servers.txt and sim-ca.pem of running hosts: web01 is well, web02 is not."""
     folder = tmp_path_factory.mktemp("sim")
-    command = [sys.executable, "-m", "remotejobs", "simulate", "-ComputerName", "web[01-02]", "-PowerShell", "builtin"]
-    process = subprocess.Popen(
-        [*command, "-ServerList", "servers.txt", "-Fault", "web02=status:503"],
-        cwd=folder, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stderr is not None
-    assert "2 simulated hosts" in process.stderr.readline()
-    assert "servers.txt" in process.stderr.readline()
-    yield folder
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
-    process.stderr.close()
+    with simulating(folder, "-ComputerName", "web[01-02]", "-PowerShell", "builtin", "-Fault", "web02=status:503"):
+        yield folder
 
 
 def remotejob(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

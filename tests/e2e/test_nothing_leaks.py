@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -16,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from remotejobs import detach
+from tests.processes import at_a_terminal, simulating
 
 PASSWORD = "Zq7-Tr0ub4dor-&-pä$$"
 WRONG = "Yx8-never-accepted-ö"
+HOP = "Wv9-für-the-next-host"
 MECHANISMS = ("Basic", "Negotiate", "Credssp")
 PROC = Path("/proc/self/environ").exists()
 SLEEPS = "'begun'; Start-Sleep 120; 'not reached'"
@@ -40,7 +41,7 @@ def forms(password: str) -> dict[str, bytes]:
     return found
 
 
-FORMS = {f"{name} of {word}": form for word in (PASSWORD, WRONG) for name, form in forms(word).items()}
+FORMS = {f"{name} of {word}": form for word in (PASSWORD, WRONG, HOP) for name, form in forms(word).items()}
 
 
 def held(content: bytes) -> list[str]:
@@ -50,9 +51,9 @@ def held(content: bytes) -> list[str]:
 class Scene:
     """A folder with a configuration, simulated hosts, a state directory; and all that the commands have printed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, home: Path | None = None) -> None:
         self.folder = folder
-        self.home = folder / "home"
+        self.home = home or folder / "home"
         self.said: list[bytes] = []
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -74,13 +75,21 @@ class Scene:
         self.said += [done.stdout, done.stderr]
         return done.returncode
 
+    def at_a_terminal(self, *words: str, typed: str, **environment: str) -> bytes:
+        """Run a command that asks for one password."""
+        start = [sys.executable, "-X", "utf8", "-m", "remotejobs", *words, "-LogFile", "steps.log"]
+        code, seen = at_a_terminal(start, (b"): ", typed), folder=self.folder, **self.environment(**environment))
+        self.said.append(seen)
+        assert code == 0, seen
+        return seen
+
     def invoke(self, credential: str, *words: str, script: str = "'done'", **environment: str) -> int:
         where = ["invoke", "@servers.txt", "-ScriptBlock", script, "-Credential", credential]
         return self.run(*where, "-LogFile", "steps.log", *words, **environment)
 
-    def search(self, *, also: list[Path] | None = None) -> list[Path]:
+    def search(self, folder: Path | None = None, *, also: list[Path] | None = None) -> list[Path]:
         """Look into every file of the folder but the ones that hold the password by their nature."""
-        files = [path for path in self.folder.rglob("*") if path.is_file() and path.suffix != ".password"]
+        files = [path for path in (folder or self.folder).rglob("*") if path.is_file() and path.suffix != ".password"]
         for path in [*files, *(also or [])]:
             assert not held(path.read_bytes()), path
         assert not held(b"\n".join(self.said)), b"\n".join(self.said).decode(errors="replace")
@@ -101,7 +110,7 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     scene = Scene(tmp_path_factory.mktemp("leaks"))
-    for name, password in (("ops", PASSWORD), ("wrong", WRONG)):
+    for name, password in (("ops", PASSWORD), ("wrong", WRONG), ("hop", HOP)):
         path = scene.folder / f"{name}.password"
         path.write_text(password, encoding="utf-8")
         path.chmod(0o600)
@@ -113,44 +122,44 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         "[credential.wrong]\nusername = 'ops'\nprovider = 'file'\npath = 'wrong.password'\n"
         "[credential.env]\nusername = 'ops'\nprovider = 'env'\nvariable = 'OPS_PW'\n"
         "[credential.ask]\nusername = 'ops'\nprovider = 'prompt'\n"
+        "[credential.hop]\nusername = 'CORP\\hop'\nprovider = 'file'\npath = 'hop.password'\n"
+        "[credential.envhop]\nusername = 'hop@corp.test'\nprovider = 'env'\nvariable = 'HOP_PW'\n"
         "[credential.command]\nusername = 'ops'\nprovider = 'command'\n"
         f"command = ['{sys.executable}', '-X', 'utf8', '-c', \"{program}\"]\n"
     )
     config.chmod(0o600)
-    words = [
-        "simulate",
-        "web[01-02]",
-        "-ServerList",
-        "servers.txt",
-        "-UserName",
-        "ops",
-        "-PasswordFile",
-        "ops.password",
-        "-Authentication",
-        "Basic,Negotiate,CredSSP",
-    ]
-    hosts = subprocess.Popen(
-        [sys.executable, "-m", "remotejobs", *words],
-        cwd=scene.folder,
-        env=scene.environment(),
-        stderr=subprocess.PIPE,
-    )
-    assert hosts.stderr is not None
-    assert b"2 simulated hosts" in hosts.stderr.readline()
-    assert b"servers.txt" in hosts.stderr.readline()
-    listed = scene.folder / "servers.txt"
-    listed.write_text(re.sub(r" authentication=\w+", "", listed.read_text()))  # the command line says which
-    yield scene
-    hosts.send_signal(signal.SIGINT)
-    assert hosts.wait(20) == 0
-    hosts.stderr.close()
+    words = ["web[01-02]", "-UserName", "ops", "-PasswordFile", "ops.password"]
+    words += ["-Authentication", "Basic,Negotiate,CredSSP"]
+    with simulating(scene.folder, *words, environment=scene.environment()):
+        listed = scene.folder / "servers.txt"
+        listed.write_text(re.sub(r" authentication=\w+", "", listed.read_text()))  # the command line says which
+        yield scene
 
 
-def test_the_search_finds_what_is_there(scene: Scene) -> None:
+def test_the_forms_of_a_password_are_found(scene: Scene) -> None:
     for form in FORMS.values():
         assert held(b"before " + form + b" after")
     assert held(base64.b64encode(f"ops:{PASSWORD}".encode()))
     assert held((scene.folder / "ops.password").read_bytes())
+
+
+def test_a_script_that_prints_its_secret_is_found_out(tmp_path: Path, scene: Scene) -> None:
+    """The search looks where it should: what is known to be in the store, on the screen and in /proc is found there."""
+    loud = Scene(scene.folder, tmp_path / "loud")
+    script = "param($c) $c.GetNetworkCredential().Password"
+    assert loud.invoke("file", "-ArgumentCredential", "hop", script=script) == 0, loud.said
+    assert held(loud.said[0])
+    loud.said.clear()
+    with pytest.raises(AssertionError, match=r"jobs\.db"):
+        loud.search(loud.home)
+    for path in loud.home.rglob("jobs.db*"):
+        path.unlink()
+    loud.search(loud.home)
+    if PROC:
+        with subprocess.Popen(["sleep", "60"], env={"HOP_PW": HOP}) as child:
+            with pytest.raises(AssertionError, match="environ"):
+                loud.search(loud.home, also=[Path(f"/proc/{child.pid}/environ")])
+            child.kill()
 
 
 @pytest.mark.parametrize("name", ["file", "env", "command"])
@@ -168,36 +177,10 @@ def test_a_user_with_the_variable(scene: Scene) -> None:
 
 
 def test_a_prompt_once_for_a_name_and_without_echo(scene: Scene) -> None:
-    import pty
-
     lines = (scene.folder / "servers.txt").read_text().splitlines()
     listed = [f"{line} credential=ask" for line in lines if line.startswith("web")]
     (scene.folder / "asked.txt").write_text("\n".join(listed))
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-X", "utf8", "-m", "remotejobs", "invoke", "@asked.txt", "-ScriptBlock", "'done'"]
-    child = subprocess.Popen(
-        [*command, "-LogFile", "steps.log"],
-        cwd=scene.folder,
-        env=scene.environment(),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    seen = b""
-    try:
-        while b"): " not in seen:
-            seen += os.read(ours, 1000)
-        os.write(ours, PASSWORD.encode() + b"\n")
-        while b"2 completed" not in seen:
-            seen += os.read(ours, 1000)
-        assert child.wait(20) == 0
-    finally:
-        child.kill()
-        child.wait()
-        os.close(ours)
-    scene.said.append(seen)
+    seen = scene.at_a_terminal("invoke", "@asked.txt", "-ScriptBlock", "'done'", typed=PASSWORD)
     assert seen.count(b"Password for ops (ask): ") == 1
     assert seen.count(b": done") == 2
     scene.search()
@@ -238,6 +221,69 @@ def test_a_worker_and_the_file_of_an_exported_job(scene: Scene, mechanism: str) 
     assert "hold.jobs" in {path.name for path in scene.search()}
     assert scene.run("remove", "Hold") == 0
     (scene.folder / "hold.jobs").unlink()
+
+
+TAKES = (
+    'param($n, $a, [pscredential]$b) "$n $($a.UserName) $($b.UserName) $($b.GetNetworkCredential().Password.Length)"'
+)
+TAKEN = rb"7 CORP\hop hop@corp.test %d" % len(HOP)
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_credentials_for_the_script(scene: Scene, mechanism: str) -> None:
+    words = ["-Authentication", mechanism, "-ArgumentList", "7", "-ArgumentCredential", "hop,envhop"]
+    assert scene.invoke("file", *words, script=TAKES, HOP_PW=HOP) == 0, scene.said[-1]
+    assert sorted(scene.said[-2].splitlines()) == [b"web01: " + TAKEN, b"web02: " + TAKEN]
+    scene.search()
+
+
+@pytest.mark.parametrize("mechanism", MECHANISMS)
+def test_credentials_for_the_script_of_a_worker(scene: Scene, mechanism: str) -> None:
+    job = f"Hop{mechanism}"
+    words = ["-JobName", job, "-Authentication", mechanism, "-ArgumentList", "7"]
+    words += ["-ArgumentCredential", "hop,envhop", "-ThrottleLimit", "1"]
+    script = f"{TAKES}; {SLEEPS}"
+    assert scene.invoke("env", *words, script=script, OPS_PW=PASSWORD, HOP_PW=HOP) == 0, scene.said[-1]
+    until(lambda: scene.run("receive", job, "-Keep") == 6 and scene.said[-2].count(b"begun") == 1)
+    if PROC:
+        places = [Path(f"/proc/{pid}/{name}") for pid in scene.workers() for name in ("cmdline", "environ")]
+        assert b"REMOTEJOBS_HOME" in places[1].read_bytes()
+        assert {"jobs.db-wal", "steps.log"} <= {path.name for path in scene.search(also=places)}
+    assert scene.run("stop", job) == 0
+    assert scene.run("export", job, "-Path", "hop.jobs") == 0, scene.said[-1]
+    assert scene.run("retry", job, "-Credential", "file") == 1
+    assert b"there is no password for hop@corp.test: the environment variable HOP_PW is not set" in scene.said[-1]
+    assert scene.run("retry", job, "-Credential", "file", HOP_PW=HOP) == 0, scene.said[-1]
+    again = scene.said[-2].splitlines()[-1].split()[0].decode()
+    until(lambda: scene.run("receive", again, "-Keep") == 6 and scene.said[-2].count(b"begun") == 1)
+    assert scene.said[-2].splitlines()[0] == b"web01: " + TAKEN
+    assert scene.run("stop", again) == 0
+    assert "hop.jobs" in {path.name for path in scene.search()}
+    assert scene.run("remove", "-Name", job) == 0
+    (scene.folder / "hop.jobs").unlink()
+
+
+def test_a_script_is_not_given_the_password_of_who_connects(scene: Scene) -> None:
+    script = "param($c) $c.GetNetworkCredential().Password.Length"
+    words = ["invoke", "@servers.txt,!web02", "-ScriptBlock", script, "-Credential", "ops"]
+    hop = [*words, "-ArgumentCredential", r"CORP\hop"]
+    assert scene.run(*hop, REMOTEJOBS_PASSWORD=PASSWORD) == 1
+    assert b"-PasswordFile and REMOTEJOBS_PASSWORD are for the user of -Credential only" in scene.said[-1]
+    assert scene.run(*hop, "-PasswordFile", "ops.password") == 1
+    seen = scene.at_a_terminal(*hop, typed=HOP, REMOTEJOBS_PASSWORD=PASSWORD)
+    assert rb"Password for CORP\hop (argument): " in seen
+    assert b"web01: %d\r\n" % len(HOP) in seen
+    assert scene.run(*words, "-ArgumentCredential", "ops", REMOTEJOBS_PASSWORD=PASSWORD) == 0, scene.said[-1]
+    assert scene.said[-2] == b"web01: %d\n" % len(PASSWORD)  # one user has one password
+    scene.search()
+
+
+def test_a_credential_for_the_script_does_not_go_over_clear_http(scene: Scene) -> None:
+    words = ["-ConnectionUri", "http://127.0.0.1:1/wsman", "-ScriptBlock", "1", "-Credential", "file"]
+    words += ["-ArgumentCredential", "hop", "-SessionOption", "AllowUnencrypted"]
+    assert scene.run("invoke", *words) == 1
+    assert b"An argument is a secret, and over http://127.0.0.1:1/wsman nothing protects it." in scene.said[-1]
+    scene.search()
 
 
 def test_a_worker_with_a_wrong_password(scene: Scene) -> None:

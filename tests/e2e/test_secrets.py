@@ -6,6 +6,8 @@ import asyncio
 import base64
 import sqlite3
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,9 @@ from remotejobs.api.invoke import invoke_command, retry_job
 from remotejobs.api.jobs import connect_job
 from remotejobs.auth.credentials import Credential, Secret
 from remotejobs.errors import ConfigurationError, UsageError
+from remotejobs.jobs.job import RemoteJob
 from remotejobs.model import SessionOption, Target
+from remotejobs.ports import JobStore
 from remotejobs.sim.host import SimulatedHost
 from remotejobs.sim.interpreter import Invocation, Streams
 from remotejobs.sim.psrp_host import PsrpHost
@@ -48,8 +52,8 @@ def forms(text: str) -> list[bytes]:
 @in_loop
 async def test_scripts_get_secure_strings_and_credentials(tmp_path: Path) -> None:
     script = (
-        'param($s, $c, $t) $s.GetType().FullName; $s.Length; "$s"; $c.GetType().FullName; $c.UserName; '
-        "$c.GetNetworkCredential().Password; $t.in[0].Length; $c; $s"
+        'param([securestring]$s, [pscredential]$c, $t) $s.GetType().FullName; $s.Length; "$s"; $c.GetType().FullName; '
+        "$c.UserName; $c.GetNetworkCredential().Password; $t.in[0].Length; $c; $s"
     )
     async with started({"web01": "", "web02": ""}, settings=SETTINGS, tls=True) as hosts:
         found = await run(
@@ -210,11 +214,15 @@ async def test_a_job_of_a_process_of_its_own_gets_them_through_its_pipe(tmp_path
         store.close()
 
 
-@needs_workers
-@in_loop
-async def test_after_a_crash_what_had_begun_goes_on_and_the_rest_is_not_begun(tmp_path: Path) -> None:
-    """The process that had the secrets is gone; one host is found again without them, the other never began."""
-    home, held = tmp_path / "home", Held()
+@asynccontextmanager
+async def begun_and_left(
+    folder: Path, *arguments: Any
+) -> AsyncIterator[tuple[RemoteJob, dict[str, SimulatedHost], JobStore]]:
+    """A job whose process was killed when its first host had begun, and the second had not; an hour ago.
+
+    In the end none of PASSWORD lies in its state directory.
+    """
+    home, held = folder / "home", Held()
     home.mkdir(mode=0o700)
     store = compose.open_store(home / "jobs.db")
     try:
@@ -224,11 +232,11 @@ async def test_after_a_crash_what_had_begun_goes_on_and_the_rest_is_not_begun(tm
             job = await invoke_command(
                 targets(hosts),
                 "param($s) 'held'",
-                argument_list=[Secret(PASSWORD)],
+                argument_list=arguments,
                 credential=SIM,
                 authentication="Basic",
                 throttle_limit=1,
-                session_option=SessionOption(ca_file=ca_file(tmp_path), operation_timeout=5),
+                session_option=SessionOption(ca_file=ca_file(folder), operation_timeout=5),
                 as_job=True,
                 store=store,
             )
@@ -241,20 +249,41 @@ async def test_after_a_crash_what_had_begun_goes_on_and_the_rest_is_not_begun(tm
                 file.execute("UPDATE job SET lease_seen = lease_seen - 3600 WHERE id = ?", (job.id,))
             file.close()
             held.go.set()
-            await connect_job(job.id, credential=SIM, store=store)
-            await job.wait()
-            ends = {end.computer_name: end.outcome for end in job.outcomes}
-            assert ends["web01"].reason is EndReason.Completed
-            assert ends["web02"].reason is EndReason.NotStarted
-            assert "takes ArgumentList[0], which is a secret" in ends["web02"].message
-            assert [record.value async for record in job.stream()] == ["began", "done"]
-            assert [host.counters.commands for host in hosts.values()] == [1, 0]
-            with pytest.raises(ConfigurationError, match="Give all arguments again"):
-                await retry_job(job.id, credential=SIM, store=store)
-            again = await retry_job(job.id, argument_list=[Secret(PASSWORD)], credential=SIM, store=store, as_job=True)
-            await again.wait()
-            assert [record.value async for record in again.stream()] == ["began", "done"]
+            yield job, hosts, store
     finally:
         store.close()
     lying = stored(home)
     assert not [form for form in forms(PASSWORD) if form in lying]
+
+
+@needs_workers
+@in_loop
+async def test_after_a_crash_what_had_begun_goes_on_and_the_rest_is_not_begun(tmp_path: Path) -> None:
+    """The process that had the secrets is gone; one host is found again without them, the other never began."""
+    async with begun_and_left(tmp_path, Secret(PASSWORD)) as (job, hosts, store):
+        await connect_job(job.id, credential=SIM, store=store)
+        await job.wait()
+        ends = {end.computer_name: end.outcome for end in job.outcomes}
+        assert ends["web01"].reason is EndReason.Completed
+        assert ends["web02"].reason is EndReason.NotStarted
+        assert "takes ArgumentList[0], which is a secret" in ends["web02"].message
+        assert [record.value async for record in job.stream()] == ["began", "done"]
+        assert [host.counters.commands for host in hosts.values()] == [1, 0]
+        with pytest.raises(ConfigurationError, match="Give all arguments again"):
+            await retry_job(job.id, credential=SIM, store=store)
+        again = await retry_job(job.id, argument_list=[Secret(PASSWORD)], credential=SIM, store=store, as_job=True)
+        await again.wait()
+        assert [record.value async for record in again.stream()] == ["began", "done"]
+
+
+@needs_workers
+@in_loop
+async def test_after_a_crash_the_rest_is_begun_where_the_secrets_are_given_again(tmp_path: Path) -> None:
+    async with begun_and_left(tmp_path, "x", OPS) as (job, hosts, store):
+        assert job.secret_names == {"ArgumentList[1]=CORP%5Cops": r"CORP\ops"}
+        sim = Credential(SIM[0], Secret(SIM[1]))
+        await connect_job(job.id, credential={"": sim, **dict.fromkeys(job.secret_names, OPS)}, store=store)
+        assert job.secret_names == {}  # whoever runs it has them
+        await job.wait()
+        assert [end.outcome.reason for end in job.outcomes] == [EndReason.Completed] * 2
+        assert [host.counters.commands for host in hosts.values()] == [1, 1]

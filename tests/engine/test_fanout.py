@@ -28,6 +28,44 @@ def test_targets_begin_in_list_order_so_many_at_a_time() -> None:
     assert len(job.ends) == len(job.runner.cleaned) == 50
 
 
+def test_the_limit_is_changed_while_hosts_run() -> None:
+    gates: dict[int, asyncio.Event] = {}
+
+    async def behave(host: Host, control: Control) -> Attempt:
+        await gates.setdefault(host.number, asyncio.Event()).wait()
+        return ok()
+
+    async def main() -> None:
+        job = Job(behave, count=12, slots=4)
+        running = asyncio.create_task(job.fanout.run())
+
+        async def go(*numbers: int) -> int:
+            """Let hosts end; how many run then."""
+            for number in numbers:
+                gates[number].set()
+            await settled()
+            return job.runner.active
+
+        assert await go() == 4
+        job.fanout.throttle(2)
+        assert await go() == 4  # what runs goes on
+        assert await go(0) == 3
+        assert await go(1) == 2
+        assert await go(2) == 2  # one for one again
+        job.fanout.throttle(5)
+        assert await go() == 5
+        job.fanout.throttle(1)
+        job.fanout.throttle(3)
+        assert await go(3, 4) == 3
+        job.fanout.throttle(99)
+        assert await go() == 7
+        await go(*gates)
+        await running
+        assert job.runner.began == [f"h{n}" for n in range(12)]
+
+    asyncio.run(main())
+
+
 def test_one_host_cannot_end_another() -> None:
     async def behave(host: Host, control: Control) -> Attempt:
         if host.number == 2:

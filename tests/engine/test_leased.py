@@ -33,6 +33,12 @@ class FakeWork:
     def disconnect(self, *, keep_queued: bool = False) -> None:
         self.told.append("disconnect, keep the queue" if keep_queued else "disconnect")
 
+    def throttle(self, limit: int) -> None:
+        self.told.append(f"throttle {limit}")
+
+    def notes(self) -> list[str]:
+        return ["a note of the run"]
+
     def leave(self, error: RemoteJobsError | None = None) -> None:
         self.told.append("leave")
         if not self.ended.done():
@@ -79,6 +85,7 @@ def test_the_lease_is_renewed_and_given_back_at_the_end() -> None:
         scene.work.ended.set_result(None)
         await scene.leased.finished()
         assert scene.store.job(scene.job_id).lease is None
+        assert scene.store.job(scene.job_id).notes == ("a note of the run",)
 
     play(body)
 
@@ -94,6 +101,9 @@ def test_requests_of_other_processes_are_obeyed_within_a_second() -> None:
         scene.store.request(scene.job_id, Request.DISCONNECT)
         await scene.turn(LOOK_SECONDS)
         assert scene.work.told == ["stop 1", "disconnect"]
+        scene.store.throttle(scene.job_id, 5)
+        await scene.turn(LOOK_SECONDS)
+        assert scene.work.told[2:] == ["throttle 5", "disconnect"]
         scene.store.request(scene.job_id, Request.STOP)
         await scene.turn(LOOK_SECONDS)
         assert scene.work.told[-1] == "stop"

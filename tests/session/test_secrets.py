@@ -239,5 +239,18 @@ def test_a_job_whose_secrets_are_missing_is_refused_in_words() -> None:
     job = prepare(spec(), ScriptedHost().connect, asyncio.Semaphore(1))
     with pytest.raises(ConfigurationError, match="Give all arguments again") as caught:
         job.secrets.require()
-    assert caught.value.details["secrets"] == ("ArgumentList[0]",)
+    assert caught.value.details["secrets"] == {"ArgumentList[0]": ""}
     prepare(spec(), ScriptedHost().connect, asyncio.Semaphore(1), HELD).secrets.require()
+
+
+def test_whose_password_is_missing_is_said() -> None:
+    names = [SecureString.named("ArgumentList[1]", r"CORP\sql"), SecureString.named("ArgumentList[2]")]
+    command = ScriptCommand("1", (7, *names))
+    job = prepare(JobSpec(command, (Target("h"),), use_ssl=True), ScriptedHost().connect, asyncio.Semaphore(1), HELD)
+    with pytest.raises(ConfigurationError) as caught:
+        job.secrets.require()
+    assert caught.value.message.startswith(
+        r"The script takes the password of CORP\sql (ArgumentList[1]), ArgumentList[2], which are secrets; secrets are "
+        "not stored, and they were not given. No host was asked to run it."
+    )
+    assert caught.value.details["secrets"] == {"ArgumentList[1]=CORP%5Csql": r"CORP\sql", "ArgumentList[2]": ""}

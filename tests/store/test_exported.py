@@ -125,6 +125,13 @@ def test_a_job_comes_back(job: tuple[JobRow, list[int | None], list[Arrival]]) -
     assert (held.computer, held.exported) == ("here", 5.0)
 
 
+def test_a_limit_that_was_set_is_carried_along() -> None:
+    child = ChildRow(1, uuid.uuid4(), Target("a"), Fresh(uuid.uuid4(), uuid.uuid4(), uuid.uuid4()))
+    row = JobRow(0, "", uuid.uuid4(), JobSpec(ScriptCommand("1"), (Target("a"),)), "", [child], 1.0, {})
+    row.throttle_limit = 5
+    assert read(packed(lines_of(row, [None], [])))[0].row.spec.throttle_limit == 5
+
+
 def some() -> list[str]:
     """A job of two hosts, one of which has ended, and three records."""
     row = JobRow(0, "", uuid.uuid4(), JobSpec(ScriptCommand("1", (7,)), ()), "", [], 1.0, {})

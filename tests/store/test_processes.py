@@ -87,6 +87,42 @@ def test_two_processes_write_to_one_new_file_at_once(tmp_path: Path) -> None:
     store.close()
 
 
+GUARD = """
+import asyncio, sys
+from pathlib import Path
+from remotejobs.clock import SystemClock
+from remotejobs.engine.guard import Guard
+from remotejobs.errors import AuthenticationError
+from remotejobs.store.sqlite import SqliteStore
+
+class Staying:
+    stop_requested = False
+
+async def main(path, accepted):
+    store, tried = SqliteStore(Path(path), SystemClock()), 0
+    guard = Guard(store)
+    try:
+        for _ in range(9):
+            await guard.enter("ops", Staying())
+            tried += 1
+            guard.leave("ops", accepted=accepted)
+    except AuthenticationError:
+        pass
+    store.close()
+    print(tried)
+
+asyncio.run(main(sys.argv[1], sys.argv[2] == "right"))
+"""
+
+
+def test_one_process_knows_the_refusals_of_another(tmp_path: Path) -> None:
+    tried = [
+        int(subprocess.check_output([sys.executable, "-c", GUARD, str(tmp_path / "jobs.db"), password], text=True))
+        for password in ("wrong", "wrong", "right", "wrong")
+    ]
+    assert tried == [3, 1, 9, 3]
+
+
 READER = """
 import asyncio, sys
 from pathlib import Path

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from remotejobs.errors import UnreachableError
+from remotejobs.errors import RemoteJobsError, UnreachableError
 from remotejobs.model import Limits, SessionOption
 from remotejobs.ports import Lost, NotSent, Reply
 from remotejobs.transport.http import HttpTransport
@@ -415,6 +415,26 @@ def test_client_certificate_that_is_missing() -> None:
     assert isinstance(result, Lost)
     assert result.error.details["step"] == "tls"
     assert "certificate required" in result.error.message
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_client_certificate_that_is_refused(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    server = server_context()
+    server.minimum_version = server.maximum_version = version
+    server.verify_mode = ssl.CERT_REQUIRED
+    OTHER_CA.configure_trust(server)
+    serving = Peer(server).serve(answer(), client_context(client_pair(tmp_path)))
+    error: RemoteJobsError
+    if version is ssl.TLSVersion.TLSv1_2:
+        with pytest.raises(UnreachableError) as caught:
+            run(serving)
+        error = caught.value
+    else:
+        result = run(serving)
+        assert isinstance(result, Lost)
+        error = result.error
+    assert error.details["reason"] == "client-certificate"
+    assert "refused the client certificate (tlsv1 alert unknown ca)" in error.message
 
 
 def test_client_certificate_that_is_asked_for_before_the_answer(tmp_path: Path) -> None:

@@ -134,6 +134,12 @@ def test_the_list_has_every_property_in_order() -> None:
     assert child.startswith("State         : Running\nStatusMessage :\nHasMoreData   : True\n")
 
 
+def test_the_list_ends_with_the_notes_of_the_job() -> None:
+    out = io.StringIO()
+    write_jobs("List", [parent(notes=("slow", "refused"))], out, None)
+    assert out.getvalue().splitlines()[-2:] == ["Notes         : slow", "Notes         : refused"]
+
+
 @needs_recordings
 def test_the_list_is_that_of_the_recording() -> None:
     assert RECORDINGS

@@ -31,6 +31,11 @@ def test_all_well() -> None:
     assert summary([], 0, 0) == ["nothing to do: 0 hosts in 0.0 s"]
 
 
+def test_notes_of_the_run_come_last() -> None:
+    lines = summary([end("web01", R.Unknown)], 1, 1, ["Credential ops: 1 logon tried, 1 refused, none accepted."])
+    assert (len(lines), lines[-1]) == (3, "Credential ops: 1 logon tried, 1 refused, none accepted.")
+
+
 def test_errors_of_completed_hosts_are_counted() -> None:
     ends = [end("web01", error_count=2), end("web02", error_count=1), end("web03")]
     assert summary(ends, 3, 1)[1] == "3 errors on web[01-02]"

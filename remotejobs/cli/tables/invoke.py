@@ -99,7 +99,17 @@ INVOKE = Command(
             OBJECTS,
             "Values for the script's param() or $args. Numbers, $true, $false and $null become what they are in"
             " PowerShell. A shell's quotes cannot be seen here: for the text 5 write \"'5'\".",
-            aliases=("Args",),
+            aliases=("Args", "Argument", "Arg"),
+        ),
+        Parameter(
+            "ArgumentCredential",
+            TEXTS,
+            "Credentials for the script, each a PSCredential behind the values of -ArgumentList: what it needs to go"
+            " on from the host to the next one (the second hop), where its own logon does not reach. Names as for"
+            " -Credential, but -PasswordFile and REMOTEJOBS_PASSWORD are of that user alone: the password of another"
+            " one comes from the configuration, the keyring or the prompt. Never stored; over https or sealed"
+            " messages only.",
+            not_empty=True,
         ),
         Parameter(
             "ThrottleLimit",
@@ -228,6 +238,12 @@ INVOKE = Command(
             "remotejob invoke '@servers.txt' -FilePath deploy.ps1 -ArgumentList 7,blue -PasswordFile ops.password"
             " -Credential ops",
             "A local script, with two arguments, on every host of a server list.",
+        ),
+        Example(
+            "remotejob invoke '@servers.txt' -ScriptBlock 'param($Path, [pscredential]$Cred) Get-ChildItem $Path"
+            " -Credential $Cred' -ArgumentList '\\\\files\\share' -ArgumentCredential 'CORP\\sql' -Credential ops",
+            "The second hop: the hosts read a share as CORP\\sql, whose password is asked for. $Cred.Password is it as"
+            " a SecureString.",
         ),
         Example(
             "remotejob icm web01,web02 { Get-Service WinRM } -Credential ops -OutputFormat Jsonl",

@@ -33,6 +33,10 @@ _TIMED_OUT = "TimedOut"
 _ENDS = dict.fromkeys((*JobState.__members__, _TIMED_OUT, *(reason.value for reason in EndReason)))
 ENDS = enum("JobState", "state", {name: number for number, name in enumerate(_ENDS)})
 _TAKES_OVER = "Needed where the process that ran the job is gone and this one has to reach the hosts."
+_REACHES = (
+    "Needed to reach the hosts. What the script itself was given with -ArgumentCredential is found by its names again:"
+    " it is not stored."
+)
 
 
 def _check_receive(values: Mapping[str, Any]) -> None:
@@ -205,6 +209,30 @@ REMOVE = Command(
     ),
 )
 
+SET = Command(
+    "set",
+    "Change a job that runs: how many hosts at a time.",
+    (
+        *jobs(children=False),
+        Parameter(
+            "ThrottleLimit",
+            INT,
+            "Hosts at a time. What runs goes on: under a lower limit none begins until enough have ended.",
+            within(BY_ID, BY_NAME, BY_INSTANCE, mandatory=True),
+            minimum=1,
+            maximum=2**31 - 1,
+        ),
+        JOBS_AS,
+        *COMMON,
+    ),
+    default_set=BY_ID,
+    refused=REFUSED,
+    examples=(
+        Example("remotejob set 5 -ThrottleLimit 8", "The file server cannot keep up: go slower, at once."),
+        Example("remotejob set HotFix -ThrottleLimit 256", "The night is short."),
+    ),
+)
+
 DISCONNECT = Command(
     "disconnect",
     "Leave a running job to its hosts: the scripts go on there, and nothing here does.",
@@ -221,7 +249,7 @@ CONNECT = Command(
     "Take up a job again that is Disconnected, or whose process is gone.",
     (
         *jobs(),
-        *credentials("Needed to reach the hosts."),
+        *credentials(_REACHES),
         Parameter(
             "Timeout",
             INT,
@@ -257,7 +285,7 @@ RETRY = Command(
             within(BY_ID, BY_NAME, BY_INSTANCE),
             default="Failed,Stopped",
         ),
-        *credentials("Needed to reach the hosts."),
+        *credentials(_REACHES),
         JOBS_AS,
         *COMMON,
     ),

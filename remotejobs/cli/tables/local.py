@@ -14,7 +14,10 @@ _MECHANISMS = many(
     enum(
         "AuthenticationMechanism",
         "mechanism",
-        {name: number for number, name in enumerate(("Basic", "Negotiate", "Kerberos", "CredSSP", "Certificate"))},
+        {
+            name: number
+            for number, name in enumerate(("Basic", "Negotiate", "Kerberos", "CredSSP", "Certificate", "Digest"))
+        },
     )
 )
 

@@ -14,10 +14,11 @@ from typing import Any
 from remotejobs.api.jobs import connect_job
 from remotejobs.auth.credentials import Credential
 from remotejobs.cli.binder import Bound
-from remotejobs.cli.jobs import FAILED, UNFINISHED, Job, children_of, each, print_jobs
+from remotejobs.cli.jobs import FAILED, UNFINISHED, Job, Passwords, children_of, each, print_jobs
 from remotejobs.cli.lines import one_line
-from remotejobs.errors import JobError
+from remotejobs.errors import ConfigurationError, JobError
 from remotejobs.jobs.connecting import CONNECT_SECONDS
+from remotejobs.jobs.job import RemoteJob
 from remotejobs.states import JobState
 from remotejobs.targets.ranges import fold
 
@@ -37,10 +38,12 @@ def run(bound: Bound) -> int:
 async def _connect(values: Mapping[str, Any]) -> int:
     given = values.get("Timeout", CONNECT_SECONDS)
     seconds = None if given < 0 else float(given)
-    codes = {0}
+    codes, asked = {0}, Passwords(values)
 
     async def work(job: Job, credentials: Mapping[str, Credential]) -> None:
         before = getattr(job, "owner", "")
+        if isinstance(job, RemoteJob) and (credentials or not job.credential_names):  # who connects is asked for first
+            credentials = {**credentials, **_secrets(job, asked)}
         limit = "" if seconds is None else f", for {seconds:g} s at most (-Timeout)"
         line = f"Connecting to the hosts of job {job.id}{limit} ..."
         waits = asyncio.get_running_loop().call_later(_SILENT, _say, line)
@@ -59,10 +62,23 @@ async def _connect(values: Mapping[str, Any]) -> int:
         if before and getattr(job, "owner", "") == before:
             _say(f"Job {job.id} is already run by {before}.")
 
-    done, failed = await each("connect", values, "Connect", work)
+    done, failed = await each("connect", values, "Connect", work, asked)
     if done:
         print_jobs(done, values)
     return FAILED if failed else NOT_REACHED if NOT_REACHED in codes else max(codes)
+
+
+def _secrets(job: RemoteJob, asked: Passwords) -> dict[str, Credential]:
+    """What scripts are given that have yet to begin. Without it they cannot; what runs is connected all the same."""
+    found: dict[str, Credential] = {}
+    for name, user in job.secret_names.items():
+        try:
+            if not user:
+                raise ConfigurationError(f"{name} of the script is a secret, and secrets are not stored.")
+            found[name] = asked.find(user, argument=True)
+        except ConfigurationError as error:
+            _say(f"WARNING: {error.message} Hosts of job {job.id} that have not begun end NotStarted.")
+    return found
 
 
 def _complain(job: Job, error: JobError) -> int:

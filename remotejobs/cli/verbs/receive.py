@@ -20,6 +20,7 @@ from remotejobs.jobs.job import ChildEnd, RemoteJob
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.jobs.watching import JobStateEvent
 from remotejobs.targets.resolve import resolve
+from remotejobs.views.hints import hints
 from remotejobs.views.jobtable import job_entry, table_lines
 from remotejobs.views.summary import summary
 from remotejobs.views.terminal import terminal_width, wants_colour
@@ -139,7 +140,8 @@ def _say_where_they_stand(jobs: Sequence[Job], locations: frozenset[str]) -> Non
             continue
         ends, hosts, state = job.outcomes, len(job.child_jobs), job.state
         if state.finished and job.ps_begin_time and job.ps_end_time:
-            for line in summary(ends, hosts, (job.ps_end_time - job.ps_begin_time).total_seconds()):
+            said = summary(ends, hosts, (job.ps_end_time - job.ps_begin_time).total_seconds())
+            for line in (*said, *hints(ends, stored=True)):
                 print(line, file=sys.stderr)
         else:
             how = "connect" if state.persistent else "receive"

@@ -43,7 +43,7 @@ _FULL_NAMES = {
     "double": "Double", "decimal": "Decimal", "string": "String", "bool": "Boolean", "boolean": "Boolean",
     "char": "Char", "datetime": "DateTime", "timespan": "TimeSpan", "guid": "Guid", "version": "Version",
     "array": "Object[]", "object[]": "Object[]", "object": "Object", "string[]": "String[]", "int[]": "Int32[]",
-    "byte[]": "Byte[]",
+    "byte[]": "Byte[]", "securestring": "Security.SecureString", "pscredential": "Management.Automation.PSCredential",
 }  # fmt: skip
 _DATE_TOKENS = {
     "yyyy": "%Y", "yy": "%y", "MMMM": "%B", "MMM": "%b", "MM": "%m", "dddd": "%A", "ddd": "%a", "dd": "%d", "HH": "%H",
@@ -145,7 +145,7 @@ def convert(value: Any, type_name: str) -> Any:
         Failure: PowerShell cannot convert it.
         Refusal: The dialect does not know the type.
     """
-    short, full, value = short_name(type_name), full_name(type_name), plain(value)
+    short, full, given, value = short_name(type_name), full_name(type_name), value, plain(value)
     if short in INTEGERS:
         return _to_integer(value, INTEGERS[short], full)
     if short in {"string", "object", "psobject"}:
@@ -183,6 +183,8 @@ def convert(value: Any, type_name: str) -> Any:
         return Version(to_text(value))
     if short == "hashtable" and (isinstance(value, Hashtable) or value is None):
         return value
+    if is_type(given, type_name):
+        return given
     raise Refusal(f"the conversion to [{type_name}]")
 
 

@@ -176,6 +176,14 @@ class SecureString:
         self.wire = wire
         self._decrypt: Callable[[str], str] | None = None
 
+    @classmethod
+    def named(cls, place: str, credential: str = "") -> SecureString:
+        """The name of a secret: its place, as `ArgumentList[0]`, and what its credential is called, if it is of one."""
+        from urllib.parse import quote
+
+        # what a user is called may be anything, and a name is written to CLIXML as it is
+        return cls(f"{place}={quote(credential, safe='', errors='surrogatepass')}" if credential else place)
+
     def unlock(self, decrypt: Callable[[str], str]) -> None:
         """Let `reveal` read it with the key of its session."""
         self._decrypt = decrypt
@@ -197,8 +205,20 @@ class SecureString:
 
     @property
     def name(self) -> str:
-        """The name of the secret that it stands for, as `ArgumentList[0]`; empty where it came from a host."""
+        """The name of the secret that it stands for, as `named` has made it; empty where it came from a host."""
         return self.wire if self.wire.startswith(self._NAMED) else ""
+
+    @property
+    def place(self) -> str:
+        """Where the secret stands among the arguments: `ArgumentList[0]`."""
+        return self.name.partition("=")[0]
+
+    @property
+    def credential(self) -> str:
+        """What the credential is called of which it is the password: a user, or a name of the configuration."""
+        from urllib.parse import unquote
+
+        return unquote(self.name.partition("=")[2], errors="surrogatepass")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SecureString) and other.wire == self.wire
