@@ -79,7 +79,7 @@ class AuthContext(Protocol):
     of WWW-Authenticate of each answer until the host accepts. It returns when it has nothing more to say; an answer
     401 after that is a refusal, and final; an empty value is no header. `every_request` is True where the same header
     goes on each request (Basic, certificate) and there is no handshake; `anew` where `steps` begins again for each
-    request (Digest). `waits` is True where a step may wait for a server of its own (a KDC): it
+    request (Digest). `waits` is True while the next step may wait for a server of its own (a KDC): it
     then runs in a thread.
     """
 

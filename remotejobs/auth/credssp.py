@@ -24,6 +24,7 @@ class CredsspContext(GssContext):
     """CredSSP on one connection. `waits` where the Negotiate inside it may ask a KDC."""
 
     __slots__ = ()
+    _asks_later = True  # TLS first, the ticket inside of it
 
     def _next(self, context: spnego.ContextProxy, answer: bytes) -> bytes | None:
         # after the password has been sent comes an empty 200, or the host's reason against it
