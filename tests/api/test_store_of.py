@@ -76,7 +76,7 @@ home.open_store = lambda: stores.append(open_store()) or stores[-1]
 print(sync.get_job())
 """
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", program],
+        [sys.executable, "-W", "default", "-c", program],
         env={**os.environ, "REMOTEJOBS_HOME": str(tmp_path)},
         capture_output=True,
         text=True,
