@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,6 +59,7 @@ async def start(
     notes: Sequence[str] = (),
     store: JobStore | None = None,
     clock: Clock | None = None,
+    source: Iterable[Any] | AsyncIterable[Any] | None = None,
 ) -> RemoteJob:
     """Check a job, store it, and let it run on this loop.
 
@@ -68,6 +69,7 @@ async def start(
         notes: What an admin should know of it.
         store: Where it is kept; a memory store of its own unless given.
         clock: Time.
+        source: The pipeline input of a command that has it `streamed`.
 
     Raises:
         UsageError: Before anything is stored or connected: a mechanism, a credential, a certificate file.
@@ -77,6 +79,8 @@ async def start(
         retention()  # a setting that means nothing is said before anything runs
     book: JobStore = store or MemoryStore(clock)
     plan = _plan(spec, credentials)
+    if source is not None:
+        plan = _fed(plan, source)
     row = await book.submit(plan.spec, (*notes, *plan.notes))
     leased = _leased(row, plan, book, await book.lease(row.id, _owner()), clock)
     leased.start()
@@ -352,6 +356,19 @@ def _plan(spec: JobSpec, credentials: Mapping[str, Credential], targets: Sequenc
     if targets is None:  # who takes a job over may do without: what has begun needs them no more
         prepared.secrets.require()
     return _Plan(spec, prepared, room, notes, _accounts(credentials), connect.close)
+
+
+def _fed(plan: _Plan, source: Iterable[Any] | AsyncIterable[Any]) -> _Plan:
+    """The same with pipeline input, which is closed with the job."""
+    from remotejobs.session.feed import Feed
+
+    feed = Feed(source)
+
+    def close() -> None:
+        feed.close()
+        plan.close()
+
+    return plan._replace(prepared=plan.prepared._replace(feed=feed), close=close)
 
 
 def _leased(row: JobRow, plan: _Plan, book: JobStore, epoch: int, clock: Clock) -> LeasedJob:

@@ -187,10 +187,23 @@ class ScriptCommand:
     Attributes:
         text: The script, as typed between the braces or read from the file.
         arguments: Positional arguments (-ArgumentList): plain Python values that CLIXML can carry.
+        parameters: Named parameters and their values, in their order; a switch is True or False.
+        using: Variables of this side that the script names as `$using:name`, and their values.
+        input: What the script's `$input` gives; None where it has no pipeline input, or it is streamed.
+        streamed: Its pipeline input came as a stream to the process that ran it, and is kept nowhere.
     """
 
     text: str
     arguments: tuple[Any, ...] = ()
+    parameters: tuple[tuple[str, Any], ...] = ()
+    using: tuple[tuple[str, Any], ...] = ()
+    input: tuple[Any, ...] | None = None
+    streamed: bool = False
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """All values that go up with the script, but for its input."""
+        return (*self.arguments, *(value for _, value in (*self.parameters, *self.using)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 from hypothesis import settings
 
 from tests.kdc import kdc, kdc_of_all_tests, no_realm
+from tests.recorded import pytest_configure, pytest_itemcollected, pytest_terminal_summary
 
-__all__ = ["kdc", "kdc_of_all_tests"]
+__all__ = ["kdc", "kdc_of_all_tests", "pytest_configure", "pytest_itemcollected", "pytest_terminal_summary"]
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")

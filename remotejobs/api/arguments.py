@@ -1,15 +1,17 @@
-"""Secrets among the arguments of a script: taken out of the list, so that a job knows and stores their names only.
+"""What a script is given: secrets are taken out of it, so that a job knows and stores their names only.
 
-Knows what may be given as an argument. Must not know hosts, or how a secret reaches one.
+Knows what may be given as an argument, a parameter or a variable. Must not know hosts, or how a secret reaches one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from remotejobs.auth.credentials import Credential, Secret
 from remotejobs.errors import UsageError
+from remotejobs.model import ScriptCommand
 from remotejobs.wsman.clixml.values import OrderedDictionary, PSObject, SecureString
 
 _CREDENTIAL = ("System.Management.Automation.PSCredential", "System.Object")
@@ -40,6 +42,60 @@ def without_secrets(
         for n, (called, value) in enumerate(credentials, len(taken))
     ]
     return tuple(taken), taker.secrets
+
+
+def with_values(
+    command: ScriptCommand,
+    arguments: Sequence[Any] = (),
+    parameters: Mapping[str, Any] | None = None,
+    using: Mapping[str, Any] | None = None,
+    credentials: Sequence[tuple[str, Credential]] = (),
+) -> tuple[ScriptCommand, dict[str, Credential]]:
+    """Give a script its arguments, named parameters and `$using:` variables.
+
+    Args:
+        command: The script.
+        arguments, credentials: As for without_secrets.
+        parameters: Values by the names of parameters; their secrets are called `Parameters[Name]`.
+        using: Values by the names of variables; their secrets are called `Using[name]`.
+
+    Returns:
+        The script with its values, and the secrets by their names.
+
+    Raises:
+        UsageError: As without_secrets; or a name that is empty, or is given twice.
+    """
+    from urllib.parse import quote  # a name is written to CLIXML as it is
+
+    taken, secrets = without_secrets(arguments, credentials)
+    taker = _Taker()
+    named = [(name.lstrip("-").rstrip(":"), value) for name, value in (parameters or {}).items()]
+    variables = [(_variable(name), value) for name, value in (using or {}).items()]
+    filled = []
+    for what, pairs in (("Parameters", named), ("Using", variables)):
+        _distinct(what, [name for name, _ in pairs])
+        filled.append(tuple((name, taker.value(value, f"{what}[{quote(name)}]")) for name, value in pairs))
+    command = replace(command, arguments=taken, parameters=filled[0], using=filled[1])
+    return command, {**secrets, **taker.secrets}
+
+
+def _variable(name: str) -> str:
+    """`x` of `x`, `$x` and `$using:x`, whichever is written."""
+    name = name.removeprefix("$")
+    return name[6:] if name.lower().startswith("using:") else name
+
+
+def _distinct(what: str, names: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if not name:
+            raise UsageError(f"{what}: a name is empty.")
+        if name.lower() in seen:
+            raise UsageError(
+                f"{what}: {name} is given twice; PowerShell's names are the same in upper and lower case.",
+                error_id="ParameterAlreadyBound",
+            )
+        seen.add(name.lower())
 
 
 class _Taker:

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from remotejobs.api.arguments import without_secrets
+from remotejobs.api.arguments import with_values
 from remotejobs.api.common import Credentials, Seconds, credentials_of, home_of, manager_of, store_of, taking_over
+from remotejobs.api.inputs import Source, with_input
 from remotejobs.auth.credentials import Credential
-from remotejobs.errors import TargetError, UsageError
+from remotejobs.errors import ConfigurationError, TargetError, UsageError
 from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.manager import JobName
 from remotejobs.jobs.retry import retry, targets_of_job
@@ -42,6 +43,9 @@ async def invoke_command(
     file_path: str | Path | None = None,
     connection_uri: str | Sequence[str] | None = None,
     argument_list: Sequence[Any] = (),
+    parameters: Mapping[str, Any] | None = None,
+    using: Mapping[str, Any] | None = None,
+    input_object: Any = None,
     credential: Credentials = None,
     authentication: str = "Default",
     use_ssl: bool = False,
@@ -76,6 +80,13 @@ async def invoke_command(
         argument_list: Positional arguments: None, bool, int, float, str, bytes, Decimal, datetime, timedelta, UUID,
             lists and dictionaries of them. A Secret arrives as a SecureString and a Credential as a PSCredential; they
             are never stored, and go over https or sealed messages only.
+        parameters: Named parameters of the script and their values, which may be what argument_list may hold; a switch
+            is True or False (AddParameter of the PowerShell class).
+        using: Variables that the script names as `$using:name`, and their values.
+        input_object: What the script's `$input` gives: an iterable, or an asynchronous one, of such values, each of
+            which every host gets; anything else is one value. None is no input. Up to 1 MiB of a list or tuple is
+            stored with the job; the rest is streamed as hosts take it, from a thread of its own where the iterable is
+            no asynchronous one. With as_job and in_disconnected_session all of it is read first, and more is refused.
         credential: One for all targets; or by name, `""` for targets that name none.
         authentication: Mechanism: Default (it is Negotiate), Negotiate, Kerberos, Credssp, Basic, Digest.
         use_ssl, port, application_name, configuration_name: How targets are reached that do not say otherwise.
@@ -111,10 +122,11 @@ async def invoke_command(
         resolved = Resolved(targets_of(connection_uri), ())
     else:
         resolved = targets_named("localhost" if computer_name is None else computer_name, store)
-    arguments, secrets = without_secrets(argument_list)
+    command, secrets = with_values(ScriptCommand(text), argument_list, parameters, using)
+    command, source = await with_input(command, input_object, keep=as_job or in_disconnected_session)
     known = credentials_of(credential)
     spec = JobSpec(
-        command=ScriptCommand(text, arguments),
+        command=command,
         targets=resolved.targets,
         name=job_name,
         throttle_limit=throttle_limit,
@@ -137,7 +149,7 @@ async def invoke_command(
         in_disconnected_session=in_disconnected_session,
         session_names=(session_name,) if session_name and isinstance(session_name, str) else tuple(session_name),
     )
-    return await start(spec, {**known, **secrets}, notes=resolved.warnings, as_job=as_job, store=store)
+    return await start(spec, {**known, **secrets}, notes=resolved.warnings, as_job=as_job, store=store, source=source)
 
 
 async def start(
@@ -147,6 +159,7 @@ async def start(
     notes: Sequence[str] = (),
     as_job: bool = False,
     store: JobStore | None = None,
+    source: Source | None = None,
 ) -> RemoteJob:
     """Run a job from a ready JobSpec; what the CLI calls.
 
@@ -156,6 +169,7 @@ async def start(
         notes: What an admin should know of it.
         as_job: Hand it to a process of its own.
         store: Where it is kept. None is memory; with as_job the store of the state directory.
+        source: The pipeline input of a command that has it `streamed`.
 
     Raises:
         UsageError: It cannot be done as written; nothing was connected.
@@ -164,7 +178,7 @@ async def start(
     from remotejobs import compose
 
     if not as_job:
-        return await compose.start(spec, credentials, notes=notes, store=store)
+        return await compose.start(spec, credentials, notes=notes, store=store, source=source)
     store = store_of(store)
     home = home_of(store)
     row = await compose.submit(spec, credentials, notes=notes, store=store)
@@ -178,6 +192,9 @@ async def retry_job(
     state: str | Sequence[str] = (),
     reason: str | Sequence[str] = (),
     argument_list: Sequence[Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    using: Mapping[str, Any] | None = None,
+    input_object: Any = None,
     credential: Credentials = None,
     as_job: bool = False,
     store: JobStore | None = None,
@@ -188,8 +205,9 @@ async def retry_job(
         job: The job.
         state: States of its children, as `Failed`.
         reason: End reasons, as `Unreachable` or `TimedOut`. Without either: all that failed or was stopped.
-        argument_list: Instead of the job's own arguments. It must be given where one of them is a Secret or a
-            Credential: these are not stored.
+        argument_list, parameters, using: Instead of the job's own. Each must be given where one of its values is a
+            Secret or a Credential: these are not stored.
+        input_object: Instead of the job's own. It must be given where that came as a stream, which is not stored.
         credential: As for invoke_command.
         as_job: Hand it to a process of its own.
         store: Where the job is, and the new one will be; the state directory's unless given.
@@ -204,11 +222,22 @@ async def retry_job(
         raise UsageError(f"Name one job to retry; {job!r} is not one.", error_id="AmbiguousParameterSet")
     again = retry(found[0], _words(state), _words(reason))
     spec, credentials = again.spec, credentials_of(credential)
-    if argument_list is not None:
-        arguments, secrets = without_secrets(argument_list)
-        spec = dataclasses.replace(spec, command=ScriptCommand(spec.command.text, arguments))
-        credentials = {**credentials, **secrets}
-    return await start(spec, credentials, notes=again.notes, as_job=as_job, store=store)
+    command = spec.command
+    given, secrets = with_values(ScriptCommand(command.text), argument_list or (), parameters, using)
+    for name, values in (("arguments", argument_list), ("parameters", parameters), ("using", using)):
+        if values is not None:
+            command = dataclasses.replace(command, **{name: getattr(given, name)})
+    source = None
+    if input_object is not None:
+        command, source = await with_input(command, input_object, keep=as_job)
+    elif command.streamed:
+        raise ConfigurationError(
+            f"The input of job {found[0].id} came as a stream, and is not stored. No host was asked to run it. Give it "
+            "again: input_object of retry_job, or run the script again with -InputObject.",
+            error_id="InputMissing",
+        )
+    spec, credentials = dataclasses.replace(spec, command=command), {**credentials, **secrets}
+    return await start(spec, credentials, notes=again.notes, as_job=as_job, store=store, source=source)
 
 
 def job_targets(expression: str, store: JobStore | None = None) -> tuple[Target, ...]:

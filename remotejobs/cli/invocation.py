@@ -6,18 +6,20 @@ Knows bound parameters, the API and the views. Must not know protocols or what i
 from __future__ import annotations
 
 import asyncio
+import codecs
 import contextlib
 import dataclasses
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remotejobs import detach
-from remotejobs.api.arguments import without_secrets
+from remotejobs.api.arguments import with_values
+from remotejobs.api.inputs import LIMIT, with_input
 from remotejobs.api.invoke import job_targets, read_script, targets_of
 from remotejobs.auth.credentials import Credential
 from remotejobs.auth.providers import Credentials, names_of
@@ -50,19 +52,31 @@ def invoke(values: Mapping[str, Any], starting: detach.Starting | None) -> int:
         _warn(warning)
     sources = Credentials(load(), user=values.get("Credential"), password_file=values.get("PasswordFile"))
     credentials = credentials_of(values, resolved.targets, sources)
-    spec, secrets = _with_credentials(spec, values.get("ArgumentCredential") or (), sources)
+    found = [(name, sources.find(name, argument=True)) for name in values.get("ArgumentCredential") or ()]
+    given = values.get("InputObject", [])
+    if given == ["-"]:
+        keep = starting is not None or spec.in_disconnected_session
+        source: Any = _read_ahead(standard_input()) if keep else standard_input()
+    elif "InputObject" in values:
+        source = [given[0] if given is not None and len(given) == 1 else given]  # a list is one array, as in PowerShell
+    else:
+        source = None
+    command, secrets = with_values(
+        spec.command, values.get("ArgumentList") or (), values.get("Parameter"), values.get("Using"), found
+    )
+    spec = dataclasses.replace(spec, command=command)
     credentials |= secrets
     from remotejobs import compose
 
     if starting is not None:
         try:
-            return compose.run_loop(_submit(spec, credentials, starting))
+            return compose.run_loop(_submit(spec, credentials, starting, source))
         except StoreError as error:
             raise no_job(error) from None
     log = open_log(values.get("LogFile"))
     store = None if values.get("NoStore") else _store(needed=spec.in_disconnected_session)
     try:
-        code = compose.run_loop(_invoke(spec, credentials, values, store))
+        code = compose.run_loop(_invoke(spec, credentials, values, store, source))
         if store is not None:
             compose.tidy(store, _TIDY_SECONDS)
         return code
@@ -72,13 +86,48 @@ def invoke(values: Mapping[str, Any], starting: detach.Starting | None) -> int:
         close_log(log)
 
 
+def standard_input() -> Iterator[str]:
+    """The lines of standard input, without their ends.
+
+    Read past sys.stdin: a thread that waits inside of that would hold up the end of the program.
+    """
+    decoder = codecs.getincrementaldecoder(sys.stdin.encoding or "utf-8")(errors="replace")
+    rest, first = "", True
+    while True:
+        data = os.read(0, 1 << 16)
+        text = decoder.decode(data, final=not data)
+        if first and text:
+            text, first = text.removeprefix("\ufeff"), False
+        *lines, rest = (rest + text).split("\n")
+        for line in lines:
+            yield line.removesuffix("\r")
+        if not data:
+            if rest:
+                yield rest
+            return
+
+
+def _read_ahead(lines: Iterator[str]) -> list[str]:
+    """What has to go with the job, as far as it may be: here ^C ends the wait for it, in a loop it would not."""
+    kept, size = [], 0
+    for line in lines:
+        kept.append(line)
+        size += len(line) + len("<S></S>")
+        if size > LIMIT:
+            break
+    return kept
+
+
 def no_job(error: RemoteJobsError) -> ConfigurationError:
     """The refusal of -AsJob where nothing can be stored."""
     return ConfigurationError(f"The job was not started, for it cannot be stored. {error.message}")
 
 
-async def _submit(spec: JobSpec, credentials: Mapping[str, Credential], starting: detach.Starting) -> int:
+async def _submit(spec: JobSpec, credentials: Mapping[str, Credential], starting: detach.Starting, given: Any) -> int:
     from remotejobs import compose
+
+    command, _ = await with_input(spec.command, given, keep=True)
+    spec = dataclasses.replace(spec, command=command)
 
     store = compose.open_store()
     try:
@@ -94,22 +143,24 @@ async def _submit(spec: JobSpec, credentials: Mapping[str, Credential], starting
 
 
 async def _invoke(
-    spec: JobSpec, credentials: Mapping[str, Credential], values: Mapping[str, Any], store: JobStore | None
+    spec: JobSpec, credentials: Mapping[str, Credential], values: Mapping[str, Any], store: JobStore | None, given: Any
 ) -> int:
     from remotejobs import compose
 
     began = time.monotonic()
+    command, source = await with_input(spec.command, given, keep=spec.in_disconnected_session)
+    spec = dataclasses.replace(spec, command=command)
     try:
-        job = await compose.start(spec, credentials, store=store)
+        job = await compose.start(spec, credentials, store=store, source=source)
     except StoreError as error:
         if spec.in_disconnected_session or store is None:
             raise
         _warn_no_store(error)
-        job = await compose.start(spec, credentials)
+        job = await compose.start(spec, credentials, source=source)
     before = job.notes
     for note in before:
         _warn(note)
-    shown = _Output(_view(values.get("OutputFormat", "Text"), spec), job)
+    shown = _Output(_view(values, spec), job)
     interrupted = _Interrupt(job, shown)
     with interrupted.watching():
         ended = False
@@ -243,15 +294,16 @@ class _Interrupt:
             signal.signal(signal.SIGINT, before)
 
 
-def _view(name: str, spec: JobSpec) -> View:
+def _view(values: Mapping[str, Any], spec: JobSpec) -> View:
     return view(
-        name,
+        values.get("OutputFormat", "Text"),
         sys.stdout,
         sys.stderr,
         show_computer_name=not spec.hide_computer_name,
         terminal_width=terminal_width(sys.stdout),
         colour=wants_colour(sys.stderr, os.environ),
         computer_names=[target.name for target in spec.targets],
+        error_view=values.get("ErrorView", "ConciseView"),
     )
 
 
@@ -267,7 +319,7 @@ def _spec(values: Mapping[str, Any], targets: tuple[Target, ...]) -> JobSpec:
     default = JobSpec(ScriptCommand(text), targets)
     clocks = Clocks()
     return JobSpec(
-        ScriptCommand(text, tuple(values.get("ArgumentList") or ())),
+        ScriptCommand(text),
         targets,
         name=values.get("JobName") or "",
         throttle_limit=values.get("ThrottleLimit", default.throttle_limit),
@@ -288,16 +340,6 @@ def _spec(values: Mapping[str, Any], targets: tuple[Target, ...]) -> JobSpec:
             total=values.get("Timeout"),
         ),
     )
-
-
-def _with_credentials(
-    spec: JobSpec, names: Sequence[str], sources: Credentials
-) -> tuple[JobSpec, dict[str, Credential]]:
-    """Append the credentials that the script is given; what is stored of them is their names."""
-    command = spec.command
-    found = [(name, sources.find(name, argument=True)) for name in names]
-    arguments, secrets = without_secrets(command.arguments, found)
-    return dataclasses.replace(spec, command=ScriptCommand(command.text, arguments)), secrets
 
 
 def credentials_of(

@@ -9,12 +9,13 @@ A type says two things, as PowerShell's positional binding needs both: whether a
 from __future__ import annotations
 
 import dataclasses
+import re
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from remotejobs.cli.words import Argument, number, suggestion
+from remotejobs.cli.words import Argument, elements, number, suggestion
 from remotejobs.model import SessionOption
 
 _INT32 = range(-(1 << 31), 1 << 31)
@@ -253,6 +254,69 @@ def _objects(argument: Argument) -> list[Any] | None:
     return [argument.raw] if argument.block is not None else [item.constant for item in argument.elements]
 
 
+def _pairs(argument: Argument) -> dict[str, Any]:
+    """`Name=value`, `Name:type=value`; what has no name of its own belongs to the one before and makes it an array."""
+    if argument.block is not None or argument.constant is None:
+        raise cannot_convert(argument, PAIRS.name)
+    found: dict[str, list[tuple[str, Argument]]] = {}
+    kind, position = "", -1
+    while position < len(argument.raw):
+        pair = _PAIR.match(argument.raw, position + 1)
+        assert pair is not None
+        position, name = pair.end(), pair["name"]
+        if name:
+            kind = (pair["type"] or "").lower()
+            if name.lower() in {known.lower() for known in found}:
+                raise ValueError(f"'{name}' is given twice.")
+            if kind and kind not in _TYPED:
+                raise ValueError(f"'{name}' has the type '{kind}'; known are {', '.join(_TYPED)}.")
+            found[name] = []
+        elif not found:
+            word = pair["value"] or "Name"
+            raise ValueError(f"'{pair['value']}' is not name=value. Write a switch as {word}=$true, in single quotes.")
+        found[next(reversed(found))].append((kind, elements(pair["value"])[0]))
+    return {name: _one_or_many(name, given) for name, given in found.items()}
+
+
+def _one_or_many(name: str, given: list[tuple[str, Argument]]) -> Any:
+    try:
+        values = [_TYPED[kind](item) if kind else item.constant for kind, item in given]
+    except ValueError as error:
+        raise ValueError(f"'{name}': {error}") from error
+    return values if len(values) > 1 else values[0]
+
+
+def _timespan(argument: Argument) -> timedelta:
+    match = _TIMESPAN.fullmatch(argument.text.strip())
+    if match is None:
+        return timedelta(seconds=_duration(argument))
+    days, hours, minutes, seconds = (float(part or 0) for part in match.group("d", "h", "m", "s"))
+    value = timedelta(days, hours=hours, minutes=minutes, seconds=seconds)
+    return -value if match["sign"] else value
+
+
+def _decimal(argument: Argument) -> Any:
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        return Decimal(argument.text.strip())
+    except InvalidOperation:
+        reason = f"The input string '{argument.text}' was not in a correct format."
+        raise _failed(argument, "System.Decimal", reason) from None
+
+
+def _double(argument: Argument) -> float:
+    value = number(argument.text)
+    if value is None:
+        raise _failed(argument, "System.Double", f"The input string '{argument.text}' was not in a correct format.")
+    return float(value)
+
+
+def _truth(argument: Argument) -> bool:
+    word = argument.text.strip().lower().removeprefix("$")
+    return word == "true" if word in ("true", "false") else _bool(argument)
+
+
 def _session_option(argument: Argument) -> dict[str, Any]:
     """The fields that were given; the others may come from the configuration."""
     given: dict[str, Any] = {}
@@ -312,6 +376,25 @@ SESSION_OPTION = ParameterType(
     _session_option,
     values=tuple(_pascal(field.name) for field in dataclasses.fields(SessionOption)),
 )
+
+_PAIR = re.compile(
+    r"""\s*(?: -{0,2}(?P<name>[^\W\d]\w*) (?: :(?P<type>[A-Za-z]+) )? = )?
+        (?P<value> '(?:[^']|'')*'(?=,|$) | "(?:[^"]|"")*"(?=,|$) | (?:\[[^\[\]]*\] | \{[^{}]*\} | [^,])* )""",
+    re.VERBOSE,
+)
+_TIMESPAN = re.compile(r"(?P<sign>-?)(?:(?P<d>\d+)\.)?(?P<h>\d{1,2}):(?P<m>\d{1,2})(?::(?P<s>\d{1,2}(?:\.\d{1,7})?))?")
+_TYPED: dict[str, Callable[[Argument], Any]] = {
+    "string": lambda argument: argument.text,
+    "int": _int,
+    "double": _double,
+    "decimal": _decimal,
+    "bool": _truth,
+    "switch": _truth,
+    "datetime": _datetime,
+    "timespan": _timespan,
+    "guid": _guid,
+}
+PAIRS = ParameterType("System.Collections.Hashtable", "name=value[]", _pairs)
 
 _SHORTEST_IDLE = 60  # seconds; PSSessionOption.IdleTimeout (semantics of New-PSSessionOption)
 _KINDS = {"float": DURATION, "float | None": DURATION, "int": INT, "int | None": INT, "bool": BOOL}

@@ -144,6 +144,11 @@ def number(text: str) -> Any:
     return _real(str(value), 1, exact=abs(value) < 1 << 96)
 
 
+def elements(word: str) -> tuple[Argument, ...]:
+    """Read one word as a value by itself: what its commas separate, or the one that it is."""
+    return tuple(_split(word))
+
+
 def suggestion(word: str, candidates: Iterable[str], mark: str = "") -> str:
     """Return ` Did you mean X?` for the candidate closest to `word`, or an empty string."""
     import difflib  # only a mistake pays for it

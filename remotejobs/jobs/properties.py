@@ -144,7 +144,7 @@ class JobProperties:
             return {}
         from remotejobs.wsman.clixml.values import secure_strings
 
-        found = secure_strings([*row.spec.command.arguments])
+        found = secure_strings([*row.spec.command.values])
         return {each.name: each.credential for each in sorted(found, key=lambda each: each.name)}
 
     @property

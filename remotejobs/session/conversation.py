@@ -12,11 +12,13 @@ import contextlib
 import uuid
 from collections.abc import Coroutine
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from remotejobs.errors import (
     AccessDeniedError,
     AuthenticationError,
     FaultError,
+    ProtocolError,
     RemoteJobsError,
     UnreachableError,
 )
@@ -29,6 +31,7 @@ from remotejobs.session.intake import Intake
 from remotejobs.session.link import Link
 from remotejobs.session.opening import command, exchange_keys, open_pool, send
 from remotejobs.session.outcomes import (
+    NOT_KEPT,
     ended_as,
     ended_by,
     left,
@@ -36,6 +39,7 @@ from remotejobs.session.outcomes import (
     lost_command,
     lost_shell,
     not_found_again,
+    unfed,
 )
 from remotejobs.session.prepared import PreparedJob
 from remotejobs.states import EndReason
@@ -45,6 +49,9 @@ from remotejobs.wsman.faults import CONCURRENCY, HELD, SHELL_EXISTS, Means, mean
 from remotejobs.wsman.psrp.messages import PROTOCOL_VERSION
 from remotejobs.wsman.psrp.runspace import Runspace
 from remotejobs.wsman.received import read_received
+
+if TYPE_CHECKING:
+    from remotejobs.session.feed import Feed
 
 # A host that disconnects us again and again without an answer in between has to stop somewhere.
 _MOST_RETAKES = 5
@@ -60,6 +67,7 @@ class Conversation:
         "_clock",
         "_command_id",
         "_control",
+        "_feeding",
         "_idle",
         "_intake",
         "_job",
@@ -101,6 +109,7 @@ class Conversation:
         self._link = Link(job, child.target, control, clock)
         self._idle = option.idle_timeout
         self._aside: asyncio.Task[None] | None = None
+        self._feeding: asyncio.Task[None] | None = None
         self._outcome: Outcome | None = None
         self._retakes = 0
         self._leaving = self._shell_may_exist = False
@@ -115,6 +124,8 @@ class Conversation:
         link, control = self._link, self._control
         if self._resume is None and self._job.secrets.missing:
             return Outcome(EndReason.NotStarted, f"Not begun: {self._job.secrets.words}")
+        if self._resume is None and self._job.feed is None and self._job.spec.command.streamed:
+            return Outcome(EndReason.NotStarted, NOT_KEPT)
         try:
             control.on_request(self._requested)
             await link.within(link.transport.open(), "connect")
@@ -133,6 +144,8 @@ class Conversation:
             control.on_request(None)
             if self._aside:
                 self._aside.cancel()
+            if self._feeding:
+                self._feeding.cancel()
 
     def outcome_of(self, error: RemoteJobsError) -> Outcome:
         """How the child stands if `error` is the end of the attempt."""
@@ -211,6 +224,8 @@ class Conversation:
         link.note("runspace opened, protocol %s", runspace.version)
         if runspace.version != "2.1":
             shell.resize(LARGE_ENVELOPE_SIZE)
+        if self._job.older and runspace.version < "2.3":  # PowerShell 5 brought both 2.3 and the other form
+            runspace.pipeline = self._job.older
         secrets = self._job.secrets
         if secrets.names or runspace.key_requests:
             pair = await link.within(secrets.key_pair(), "open", due)
@@ -234,7 +249,8 @@ class Conversation:
 
     async def _begin(self) -> None:
         link, shell, runspace = self._link, self._shell, self._runspace
-        first, *more = runspace.starting(shell.payload_size)
+        inputs = self._job.input
+        first, *more = runspace.starting(shell.payload_size, inputs)
         await self._ledger.starting()
         if self._control.stop_requested:
             raise UnreachableError("Stopped before the script was sent.")
@@ -243,8 +259,13 @@ class Conversation:
         del first
         given = await starting
         self._command_id = given or self._command_id
-        for packet in more:
-            await send(link, shell, self._command_id, packet, self._clock)
+        try:
+            for packet in more:
+                await send(link, shell, self._command_id, packet, self._clock)
+        except FaultError as fault:
+            if inputs is None or meaning(fault).means is not Means.GONE:
+                raise
+            link.note("the script has ended without all of its input")
         if given:
             await self._started()
 
@@ -253,6 +274,20 @@ class Conversation:
         await self._ledger.started(self._shell.shell_id, self._command_id)
         self.phase = Phase.STARTED
         self._link.note("command %s started", self._command_id)
+        if self._job.feed is not None and self._resume is None:
+            self._feeding = asyncio.get_running_loop().create_task(self._feed(self._job.feed))
+
+    async def _feed(self, feed: Feed) -> None:
+        """Give the script its input while it runs. One that did not get all of it must not look as if it had."""
+        from remotejobs.session.feed import give
+
+        job, control = self._job, self._control
+        error = await give(feed, job, self._target, control, self._clock, self._shell, self._runspace, self._command_id)
+        self._feeding = None
+        if error and not control.stop_requested:
+            self._outcome = unfed(error, self._intake.errors)
+            self._link.give_up()
+        control.on_request(self._requested)  # nobody may leave before
 
     # -- finding again ------------------------------------------------------------------------------------------------
 
@@ -274,6 +309,12 @@ class Conversation:
         if found is not None:
             self._idle = found.idle_timeout or self._idle
             link.note("shell %s is there, %s", shell.shell_id, found.state)
+        command = self._job.spec.command
+        if command.streamed or (command.input is not None and not self._resume.started):
+            await self._ledger.starting()
+            error = ProtocolError("The process that gave it its input is gone.")
+            self._outcome = unfed(error, self._intake.errors)
+            raise error
         shell.resize(LARGE_ENVELOPE_SIZE)  # only hosts that know it let a shell outlive its client
         self._runspace.resume()
         await self._take_back(connected=found is None or not found.disconnected)
@@ -381,7 +422,7 @@ class Conversation:
     def _wants_to_leave(self) -> bool:
         control = self._control
         wanted = control.disconnect_requested or (self._resume is None and self._job.spec.in_disconnected_session)
-        return wanted and not control.stop_requested
+        return wanted and not control.stop_requested and self._feeding is None
 
     async def _leave(self) -> bool:
         """Disconnect while no Receive waits. False where the host does not do it."""
@@ -427,8 +468,10 @@ class Conversation:
                 self._link.transport.close()
             elif self.phase is Phase.STARTED and (self._aside is None or self._leaving):
                 self._leaving = False  # a stop outranks a disconnect
+                if self._feeding:
+                    self._feeding.cancel()
                 self._go_aside(self._signal_stop())
-        elif self.phase is Phase.STARTED and self._aside is None:
+        elif self.phase is Phase.STARTED and self._aside is None and self._feeding is None:
             self._leaving = True
             self._go_aside(self._leave_aside())
 

@@ -5,6 +5,7 @@ Knows errors, phases and fault codes. Must not know connections.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from remotejobs.errors import (
@@ -41,6 +42,12 @@ _MEANS = {
     Means.LOGON: EndReason.AuthenticationFailed,
     Means.QUOTA: EndReason.QuotaExceeded,
 }
+
+
+NOT_KEPT = (
+    "Not begun: its input came as a stream to the process that began the job, and is not kept. Run the script again"
+    " with its input."
+)
 
 
 def ended_by(error: RemoteJobsError, phase: Phase, *, refused: bool = False, user: str = "", host: str = "") -> Outcome:
@@ -199,6 +206,15 @@ def lost_command(error: RemoteJobsError, *, seq: int, started: bool) -> Outcome:
             "and forgotten it already."
         )
     return _unknown(error, words, Phase.STARTED if started else Phase.STARTING)
+
+
+def unfed(error: RemoteJobsError, errors: int) -> Outcome:
+    """A script that may not have got all of its pipeline input: it is ended, lest it wait for ever."""
+    words = (
+        "The script may not have got all of its input, and was ended on the host after what it did with a part of it. "
+        f"{error.message.rstrip('.')}. Look at the host before it is run again."
+    )
+    return replace(_unknown(error, words, Phase.STARTED), error_count=errors)
 
 
 def lives_on(error: RemoteJobsError) -> bool:

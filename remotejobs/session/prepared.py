@@ -8,13 +8,17 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from remotejobs.model import JobSpec, Target
+from remotejobs.model import JobSpec, ScriptCommand, Target
 from remotejobs.ports import Transport
 from remotejobs.session.secrets import Secrets, refuse_clear_secrets
 from remotejobs.wsman.envelopes import POWERSHELL, Requests, Template
-from remotejobs.wsman.psrp.messages import create_pipeline, init_runspacepool
+from remotejobs.wsman.psrp.messages import create_pipeline, init_runspacepool, pipeline_input
+from remotejobs.wsman.psrp.using import expressions, rewritten, values
+
+if TYPE_CHECKING:
+    from remotejobs.session.feed import Feed
 
 
 class PreparedJob(NamedTuple):
@@ -28,6 +32,9 @@ class PreparedJob(NamedTuple):
         connect: Makes an unopened connection to a target.
         spare: Bounds the second connections, which a stop needs to pass a pending Receive.
         secrets: What is to be filled into the pipeline for each host.
+        older: CREATE_PIPELINE for PowerShell before 5, where the script names variables as `$using:`; else empty.
+        input: The payloads of PIPELINE_INPUT, where they go up with the script.
+        feed: What gives them, where they come as a stream.
         user: The user name that a target is given, for messages; empty for the current user's.
     """
 
@@ -39,6 +46,22 @@ class PreparedJob(NamedTuple):
     spare: asyncio.Semaphore
     secrets: Secrets
     user: Callable[[Target], str]
+    older: bytes = b""
+    input: tuple[bytes, ...] | None = None
+    feed: Feed | None = None
+
+
+def pipelines(command: ScriptCommand) -> tuple[bytes, bytes]:
+    """The payload of CREATE_PIPELINE, and the one for PowerShell before 5 where it differs."""
+    text, given = command.text, command.parameters
+    has_input = command.streamed or command.input is not None
+    found = expressions(text)
+    if not found:
+        return create_pipeline(text, command.arguments, given, has_input=has_input), b""
+    using = values(text, found, dict(command.using))
+    script, more = rewritten(text, found, using)
+    pipeline = create_pipeline(text, command.arguments, given, using=using, has_input=has_input)
+    return pipeline, create_pipeline(script, command.arguments, (*given, *more.items()), has_input=has_input)
 
 
 def _unnamed(_: Target) -> str:
@@ -51,12 +74,13 @@ def prepare(
     spare: asyncio.Semaphore,
     secrets: Mapping[str, Callable[[], str]] | None = None,
     user: Callable[[Target], str] = _unnamed,
+    feed: Feed | None = None,
 ) -> PreparedJob:
     """Render what is the same on every host of a job.
 
     Args:
         spec: What to do.
-        connect, spare, user: See PreparedJob.
+        connect, spare, user, feed: See PreparedJob.
         secrets: What reveals the secrets that the arguments name.
 
     Raises:
@@ -77,8 +101,10 @@ def prepare(
             )
         return Requests(template, spec.endpoint(target).url, session_id)
 
-    pipeline = create_pipeline(spec.command.text, spec.command.arguments)
+    pipeline, older = pipelines(spec.command)
+    kept = spec.command.input
+    given = None if kept is None else tuple(map(pipeline_input, kept))
     known = Secrets(pipeline, secrets or {})
     if known.names:
         refuse_clear_secrets(spec)
-    return PreparedJob(spec, init_runspacepool(), pipeline, requests, connect, spare, known, user)
+    return PreparedJob(spec, init_runspacepool(), pipeline, requests, connect, spare, known, user, older, given, feed)

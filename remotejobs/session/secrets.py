@@ -46,8 +46,8 @@ class Secrets:
         """
         if self.missing:
             raise ConfigurationError(
-                f"{self.words} No host was asked to run it. Give all arguments again: argument_list of retry_job or "
-                "invoke_command.",
+                f"{self.words} No host was asked to run it. Give all arguments again: argument_list, parameters, using "
+                "of retry_job or invoke_command.",
                 error_id="SecretArgumentMissing",
                 secrets={name: SecureString(name).credential for name in self.missing},
             )

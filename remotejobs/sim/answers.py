@@ -3,8 +3,8 @@
 Knows files, values and the port to the streams. Must not know PSRP's bytes or WS-Man.
 
 A folder holds any number of files `*.toml`, written by hand, and recordings (`NAME.json` with `script`, beside it
-`NAME.wire.jsonl`; see recorded.py). A TOML file is a list of answers; the first that fits a script is given, files in
-the order of their names:
+`NAME.wire.jsonl`; see recorded.py; what was stopped then runs until somebody stops it). A TOML file is a list of
+answers; the first that fits a script is given, files in the order of their names:
 
     [[answer]]
     script = "Get-Disk*"      # the whole script as a PowerShell wildcard, white space around it ignored; or

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from remotejobs.sim.records import ErrorRecord, InformationRecord, ProgressRecord
 from remotejobs.sim.shells import HostInfo
 
+USING = "--%"  # the parameter that carries the values of `$using:`
+
 
 class HostMethod(IntEnum):
     """The methods of the client's host that are called here (MS-PSRP 2.2.3.17)."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from remotejobs.sim.interpreter import Command, Invocation
+from remotejobs.sim.interpreter import USING, Command, Invocation
 from remotejobs.sim.psrp_wire import MessageType
 from remotejobs.sim.values import NOTHING, PSObject
 
@@ -128,7 +128,7 @@ def _command(body: Any) -> Command:
         value = _member(argument, "V")
         if name and name[0] == "-" and name[-1] != ":" and value is None:
             value = NOTHING  # `-Name` as written: what follows is its value, or it is a switch
-        parameters.append((name.lstrip("-").rstrip(":") if name else None, value))
+        parameters.append((name.lstrip("-").rstrip(":") if name and name != USING else name, value))
     return Command(str(text), bool(_member(body, "IsScript")), tuple(parameters), bool(_member(body, "UseLocalScope")))
 
 

@@ -4,6 +4,9 @@ Knows the packets and when each may be sent. Must not know WS-Man, and of PSRP o
 PowerShell works its lines on several threads and silently loses what comes too early, so nothing is sent that depends
 on a packet whose acknowledgement has not come: one Data at a time for each guid, CREATE_PIPELINE after CommandAck and
 after the pool is open, Close(pool) after every pipeline's CloseAck, end of stdin after the pool's.
+
+A process that does not do as PowerShell does is given up, and its client told why: one that ends, that writes on stderr
+(a refusal; Start-Job gives up too), that prints something else than packets, or that owes an answer and says nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from remotejobs.errors import ConfigurationError
 from remotejobs.sim.clixml_parse import ClixmlError, from_clixml
@@ -42,7 +46,7 @@ ARGUMENTS = ("-s", "-NoLogo", "-NoProfile")
 _LINE_LIMIT = 64 * 1024 * 1024
 _FAR = 1 << 32
 _PACKET_SIZE = 256 * 1024
-_PATIENCE = 10.0  # seconds for an orderly end, then the process is killed
+_SAID = 500  # characters of what a process said that are passed on
 _TERMINAL = (b'"PipelineState">3<', b'"PipelineState">4<', b'"PipelineState">5<')
 
 
@@ -59,9 +63,25 @@ def find_pwsh() -> tuple[str, ...] | None:
     return (path, *ARGUMENTS) if path else None
 
 
-def pwsh_shell_factory(command: Sequence[str]) -> ShellFactory:
+class Patience(NamedTuple):
+    """How long a process may take, in seconds.
+
+    Attributes:
+        opening: To open its pool; PowerShell's clients wait as long (OpenTimeout).
+        answer: To acknowledge what it got, while it says nothing else either; PowerShell's own client waits as long.
+        ending: To end in order, then it is killed.
+        trouble: From the first sign of trouble, so that the others can be told with it: the exit code above all.
+    """
+
+    opening: float = 180.0
+    answer: float = 60.0
+    ending: float = 10.0
+    trouble: float = 0.5
+
+
+def pwsh_shell_factory(command: Sequence[str], patience: Patience = Patience()) -> ShellFactory:  # noqa: B008 - a value
     """A factory of shells, each a process of `command`."""
-    return lambda host, sink: PwshHost(tuple(command), host, sink)
+    return lambda host, sink: PwshHost(tuple(command), host, sink, patience)
 
 
 @dataclass(slots=True)
@@ -72,7 +92,8 @@ class _Lane:
     command_id: str | None
     ready: bool = False  # its Command is acknowledged
     waiting: bool = False  # a Data of it is not acknowledged yet
-    stopping: bool = False
+    begun: bool = False  # its first Data was sent
+    asked: str = ""  # Signal or Close, which must not overtake what was sent before
     ended: bool = False
     queue: deque[tuple[str, bytes]] = field(default_factory=deque)
     requests: Defragmenter = field(default_factory=Defragmenter)
@@ -82,8 +103,8 @@ class _Lane:
 class PwshHost:
     """One shell: one PowerShell process."""
 
-    def __init__(self, command: tuple[str, ...], host: HostInfo, sink: ShellSink) -> None:
-        self._command = command
+    def __init__(self, command: tuple[str, ...], host: HostInfo, sink: ShellSink, patience: Patience) -> None:
+        self._command, self._patience = command, patience
         self._host = host
         self._sink = sink
         self._pool = _Lane(POOL, None, ready=True)
@@ -99,7 +120,9 @@ class PwshHost:
         self._open = self._closing = False
         self._close_asked = asyncio.Event()
         self._closed = asyncio.Event()
-        self._stderr: deque[str] = deque(maxlen=20)
+        self._troubles: deque[str] = deque(maxlen=20)  # what the process said that it should not have
+        self._moves = 0  # packets in either direction
+        self._failure: ErrorRecord | None = None  # why it was given up
 
     # What the WS-Man side calls
 
@@ -126,9 +149,13 @@ class PwshHost:
             data = base64.b64decode(arguments[0] if arguments else "", validate=True)
         except binascii.Error:
             data = b""
-        guid = uuid.UUID(bytes_le=data[45:61]) if len(data) >= 61 else uuid.UUID(command_id)
+        whole = int.from_bytes(data[17:21], "big") >= 40 and len(data) >= 61  # the head of its message
+        guid = uuid.UUID(bytes_le=data[45:61]) if whole else uuid.UUID(command_id)
         self._ids[command_id] = guid
         self._lanes[guid] = _Lane(guid, command_id)
+        if self._failure:
+            self._fail(self._lanes[guid])
+            return
         self._write(Packet("Command", guid))
         self.send("stdin", data, command_id, False)
 
@@ -147,19 +174,18 @@ class PwshHost:
         if not lane or lane is self._pool or lane.ended:
             return
         if code.lower().endswith(CTRL_C):
-            self._write(Packet("Signal", lane.guid))
+            lane.asked = "Signal"
+            self._advance(lane)
         else:
             lane.command_id = None  # nobody reads its output any more
-            self._write(Packet("Close", lane.guid))
-            lane.ended = True
+            self._end(lane)
 
     def close(self) -> None:
         """End in order: pipelines, pool, stdin; in the background, and by force when it takes too long."""
         self._closing = True
         self._close_asked.set()
         for lane in [lane for lane in self._lanes.values() if lane is not self._pool and not lane.ended]:
-            lane.ended = True
-            self._write(Packet("Close", lane.guid))
+            self._end(lane)
         self._close_pool()
 
     @property
@@ -182,26 +208,30 @@ class PwshHost:
                     self._host.counters.scripts[created.invocation.text] += not created.internal
 
     def _advance(self, lane: _Lane) -> None:
-        """Send the next Data of a lane, if it may go."""
-        if (
-            lane.waiting
-            or lane.ended
-            or not lane.queue
-            or not lane.ready
-            or (lane is not self._pool and not self._open)
-        ):
+        """Send what may go now of a lane."""
+        if lane.waiting or not lane.ready:
+            return
+        if lane.asked == "Close" or (lane.asked and lane.begun):
+            self._write(Packet(lane.asked, lane.guid))
+            lane.asked = ""
+        if lane.ended or not lane.queue or (lane is not self._pool and not self._open):
             return
         stream, data = lane.queue.popleft()
         while lane.queue and lane.queue[0][0] == stream and len(data) < _PACKET_SIZE:
             data += lane.queue.popleft()[1]
-        lane.waiting = True
+        lane.waiting = lane.begun = True
         self._write(Packet("Data", lane.guid, data, stream))
+
+    def _end(self, lane: _Lane) -> None:
+        lane.ended, lane.asked = True, "Close"
+        self._advance(lane)
 
     def _close_pool(self) -> None:
         if self._closing and set(self._lanes) == {POOL}:
             self._write(Packet("Close", POOL))
 
     def _write(self, packet: Packet) -> None:
+        self._moves += 1
         if self._process is None:
             self._early.append(packet.line())
         elif self._process.stdin and not self._process.stdin.is_closing():
@@ -232,56 +262,93 @@ class PwshHost:
         self._early.clear()
         errors = asyncio.get_running_loop().create_task(self._read_errors(process.stderr))
         reader = asyncio.get_running_loop().create_task(self._read(process.stdout))
-        watch = asyncio.get_running_loop().create_task(self._watch())
+        watches = [asyncio.get_running_loop().create_task(watch()) for watch in (self._watch_end, self._watch_silence)]
+        opening = asyncio.get_running_loop().call_later(self._patience.opening, self._not_open)
         try:
             await reader
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _PATIENCE)
-                await errors
+                await asyncio.wait_for(process.wait(), self._patience.ending)
+                await asyncio.wait_for(errors, self._patience.ending)  # a child of its own may hold it open
             if not self._closed.is_set():
-                said = " ".join(self._stderr)[-500:]
-                self._broken(f"PowerShell ended with exit code {process.returncode}. {said}".rstrip())
+                how = "closed its output" if process.returncode is None else f"ended with {_exit(process.returncode)}"
+                self._broken(f"PowerShell {how}. {self._said_wrong()}".rstrip())
         finally:
-            for task in (reader, errors, watch):
+            opening.cancel()
+            for task in (reader, errors, *watches):
                 task.cancel()
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+            self._kill()
+            await process.wait()
 
-    async def _watch(self) -> None:
+    def _kill(self) -> None:
+        if self._process and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    async def _watch_end(self) -> None:
         """Once close is asked for, give PowerShell its time, then kill it."""
         await self._close_asked.wait()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closed.wait(), _PATIENCE)
+            await asyncio.wait_for(self._closed.wait(), self._patience.ending)
         assert self._process
         assert self._process.stdin
         self._process.stdin.close()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), _PATIENCE)
+            await asyncio.wait_for(self._process.wait(), self._patience.ending)
             return
-        self._process.kill()
+        self._kill()
+
+    async def _watch_silence(self) -> None:
+        """An acknowledgement comes when a packet has been worked through: scripts do not hold it up."""
+        moves = quiet = 0
+        while quiet < 4:
+            await asyncio.sleep(self._patience.answer / 4)
+            owed = any(lane.waiting or not lane.ready for lane in self._lanes.values() if not lane.ended)
+            quiet = quiet + 1 if self._open and owed and moves == self._moves else 0
+            moves = self._moves
+        self._give_up(f"PowerShell has not answered for {self._patience.answer:g} seconds.")
+
+    def _not_open(self) -> None:
+        if not self._open:
+            self._give_up(f"PowerShell has not opened a runspace pool within {self._patience.opening:g} seconds.")
 
     async def _read_errors(self, stream: asyncio.StreamReader) -> None:
-        while line := await stream.readline():
-            self._stderr.append(line.decode("utf-8", "replace").strip())
+        while True:
+            try:
+                line = await stream.readline()
+            except ValueError:  # longer than the limit: what follows is more of it
+                continue
+            if not line:
+                return
+            self._trouble(line.decode("utf-8", "replace"))
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
         while True:
-            while not self._closing and self._sink.full:  # noqa: ASYNC110
+            while not self._closing and self._sink.full:
+                self._moves += 1
                 await asyncio.sleep(0.02)
             try:
-                line = await stream.readline()
-            except ValueError:  # longer than the limit
+                raw = await stream.readline()
+            except ValueError:
+                self._trouble(f"It sent a line of more than {_LINE_LIMIT:,} bytes.")
+                continue
+            if not raw:
                 return
-            if not line:
-                return
+            line = raw.decode("utf-8", "replace").removeprefix("\ufeff")
+            if self._failure or not line.strip():
+                continue
             try:
-                self._take(parse_packet(line.decode("utf-8", "replace")))
-            except (ValueError, WireError) as error:
-                self._stderr.append(str(error))
+                packet = parse_packet(line)
+            except ValueError:
+                what = f"It printed {line.strip()[:200]!r}, which is no packet: a profile or a wrapper may do that."
+                self._trouble(what)
+                continue
+            try:
+                self._take(packet)
+            except WireError as error:
+                self._trouble(f"It sent what cannot be read: {error}.")
 
     def _take(self, packet: Packet) -> None:
+        self._moves += 1
         lane = self._lanes.get(packet.guid)
         if not lane:
             return
@@ -323,23 +390,50 @@ class PwshHost:
             and any(t in message.payload for t in _TERMINAL)
             and not lane.ended
         ):
-            lane.ended = True
             if lane.command_id:
                 self._sink.command_state(lane.command_id, "Done", 0)
-            self._write(Packet("Close", lane.guid))
+            self._end(lane)
+
+    def _trouble(self, said: str) -> None:
+        """Note what the process should not have said; soon it is given up, unless it ends by itself."""
+        if self._closing or not said.strip():
+            return
+        if not self._troubles:
+            asyncio.get_running_loop().call_later(self._patience.trouble, self._tell_troubles)
+        self._troubles.append(said.strip())
+
+    def _tell_troubles(self) -> None:
+        if self._process and self._process.returncode is None:  # else its end is told
+            self._give_up(f"PowerShell is not as it should be. {self._said_wrong()}")
+
+    def _said_wrong(self) -> str:
+        return " ".join(self._troubles)[-_SAID:]
+
+    def _give_up(self, reason: str) -> None:
+        if not self._closing:
+            self._broken(reason)
+            self._kill()
 
     def _broken(self, reason: str) -> None:
         """Nobody is left waiting: pipelines fail and the pool breaks, with what is known as the reason."""
-        record = ErrorRecord(
+        if self._failure:
+            return
+        self._failure = ErrorRecord(
             runtime_exception(reason, "Remoting.PSRemotingTransportException"), "PSSessionStateBroken", "OpenError"
         )
-        for lane in [lane for lane in self._lanes.values() if lane is not self._pool and not lane.ended]:
-            lane.ended = True
-            if lane.command_id:
-                self._send(MessageType.PIPELINE_STATE, payload(state("PipelineState", 5, record)), lane)
-                self._sink.command_state(lane.command_id, "Done", 0)
+        for lane in list(self._lanes.values()):
+            self._fail(lane)
         if not self._closing:
-            self._send(MessageType.RUNSPACEPOOL_STATE, payload(state("RunspaceState", 5, record)), self._pool)
+            broken = payload(state("RunspaceState", 5, self._failure))
+            self._send(MessageType.RUNSPACEPOOL_STATE, broken, self._pool)
+
+    def _fail(self, lane: _Lane) -> None:
+        if lane is self._pool or lane.ended:
+            return
+        lane.ended = True
+        if lane.command_id:
+            self._send(MessageType.PIPELINE_STATE, payload(state("PipelineState", 5, self._failure)), lane)
+            self._sink.command_state(lane.command_id, "Done", 0)
 
     def _send(self, kind: int, clixml: str, lane: _Lane) -> None:
         for fragment in self._pack(kind, clixml, lane):
@@ -348,3 +442,7 @@ class PwshHost:
     def _pack(self, kind: int, clixml: str, lane: _Lane) -> list[bytes]:
         self._objects += _FAR  # beyond any id that PowerShell has used
         return list(fragments(self._objects, pack_message(kind, self._pool_id, lane.guid, clixml.encode())))
+
+
+def _exit(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"signal {-code}"

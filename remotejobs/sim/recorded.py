@@ -25,10 +25,17 @@ _CALL = re.compile(rb'<I64 N="ci">(-?\d+)</I64>.*?<I32>(\d+)</I32>', re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a PowerShell answered to one script: the messages of its pipeline, the terminal state last."""
+    """What a PowerShell answered to one script.
+
+    Attributes:
+        script: The script that it answers.
+        messages: Of its pipeline, in order; the terminal state last, unless it was stopped or its process died.
+        stopped: What came once its client had stopped it; empty if nobody did.
+    """
 
     script: str
     messages: tuple[Message, ...]
+    stopped: tuple[Message, ...] = ()
 
     def fits(self, invocation: Invocation, host: HostInfo) -> bool:  # noqa: ARG002 - as every answer
         """True for the script that was recorded."""
@@ -37,27 +44,34 @@ class Recording:
     async def give(self, host: HostInfo, streams: Streams) -> None:  # noqa: ARG002 - as every answer
         """Write the recorded messages. A client without a host does not get the calls of one, as from PowerShell."""
         try:
-            await self._write(streams)
+            for message in self.messages:
+                await _write(message, streams)
+            if not self.ended:
+                await asyncio.Event().wait()  # for the stop that was recorded
         except asyncio.CancelledError:
-            last = self.messages[-1]
-            if last.type == MessageType.PIPELINE_STATE and b'"PipelineState">3<' in last.payload:
-                await streams.recorded(last.type, last.payload.decode())
+            for message in self.stopped:
+                await _write(message, streams)
             raise
 
-    async def _write(self, streams: Streams) -> None:
-        for message in self.messages:
-            call = _CALL.search(message.payload) if message.type == MessageType.PIPELINE_HOST_CALL else None
-            if call and not streams.interactive and int(call[2]) != HostMethod.SetShouldExit:
-                if int(call[1]) >= 0:
-                    await streams.host_call(HostMethod.Prompt)
-                continue
-            await streams.recorded(message.type, message.payload.decode())
-            if call and int(call[1]) >= 0:
-                await streams.answer(int(call[1]))
+    @property
+    def ended(self) -> bool:
+        """True where the pipeline came to its end by itself."""
+        return bool(self.messages) and self.messages[-1].type == MessageType.PIPELINE_STATE
 
 
-def read_messages(lines: list[dict[str, Any]], direction: str) -> dict[uuid.UUID, list[Message]]:
-    """The messages of one direction (`s2c`, `c2s`) of the first connection, by the PSGuid of their packets.
+async def _write(message: Message, streams: Streams) -> None:
+    call = _CALL.search(message.payload) if message.type == MessageType.PIPELINE_HOST_CALL else None
+    if call and not streams.interactive and int(call[2]) != HostMethod.SetShouldExit:
+        if int(call[1]) >= 0:
+            await streams.host_call(HostMethod.Prompt)
+        return
+    await streams.recorded(message.type, message.payload.decode())
+    if call and int(call[1]) >= 0:
+        await streams.answer(int(call[1]))
+
+
+def read_messages(lines: list[dict[str, Any]], direction: str, conn: int = 1) -> dict[uuid.UUID, list[Message]]:
+    """The messages of one direction (`s2c`, `c2s`) of one connection, by the PSGuid of their packets.
 
     Raises:
         ValueError: The packets do not hold PSRP.
@@ -65,7 +79,7 @@ def read_messages(lines: list[dict[str, Any]], direction: str) -> dict[uuid.UUID
     found: dict[uuid.UUID, list[Message]] = {}
     joined: dict[uuid.UUID, Defragmenter] = {}
     for line in lines:
-        if line["conn"] != 1 or line["dir"] != direction or not line["line"].startswith("<Data"):
+        if line["conn"] != conn or line["dir"] != direction or not line["line"].startswith("<Data"):
             continue
         packet = parse_packet(line["line"])
         parts = joined.setdefault(packet.guid, Defragmenter()).feed(packet.data)
@@ -74,8 +88,29 @@ def read_messages(lines: list[dict[str, Any]], direction: str) -> dict[uuid.UUID
     return found
 
 
+def read_pipelines(lines: list[dict[str, Any]], script: str = "", conn: int = 1) -> list[Recording]:
+    """What one connection's PowerShell answered to each pipeline, in the order in which they were asked for.
+
+    Raises:
+        ValueError: The packets do not hold PSRP.
+    """
+    asked, answered = read_messages(lines, "c2s", conn), read_messages(lines, "s2c", conn)
+    before: dict[uuid.UUID, int] = {}  # messages that came before the pipeline was stopped
+    for number, line in enumerate(lines):
+        if line["conn"] == conn and line["dir"] == "c2s" and line["line"].startswith("<Signal"):
+            guid = parse_packet(line["line"]).guid
+            before[guid] = len(read_messages(lines[:number], "s2c", conn).get(guid, ()))
+    found = []
+    for guid, messages in asked.items():
+        if any(message.type == MessageType.CREATE_PIPELINE for message in messages):
+            came = answered.get(guid, [])
+            cut = before.get(guid, len(came))
+            found.append(Recording(script, tuple(came[:cut]), tuple(came[cut:])))
+    return found
+
+
 def load_recording(path: Path) -> Recording:
-    """Read `NAME.wire.jsonl` and the `NAME.json` beside it.
+    """Read `NAME.wire.jsonl` and the `NAME.json` beside it: the last pipeline of the first connection.
 
     Raises:
         ConfigurationError: One of the files is missing or not a recording.
@@ -84,11 +119,7 @@ def load_recording(path: Path) -> Recording:
     try:
         script = json.loads(about.read_text("utf-8"))["script"]
         lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-        asked = read_messages(lines, "c2s")
-        created = [
-            guid for guid, messages in asked.items() if any(m.type == MessageType.CREATE_PIPELINE for m in messages)
-        ]
-        return Recording(script, tuple(read_messages(lines, "s2c").get(created[-1], ())))
+        return read_pipelines(lines, script)[-1]
     except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
         message = f"The recording {path} cannot be used: {type(error).__name__}: {error}."
         raise ConfigurationError(message) from None

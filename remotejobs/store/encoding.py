@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from remotejobs.model import Clocks, JobSpec, Limits, Outcome, ScriptCommand, SessionOption, Target
@@ -26,7 +26,7 @@ def encode_spec(spec: JobSpec) -> str:
         UsageError: An argument that CLIXML cannot carry, or a secret that is not just named.
     """
     fields = _changed(spec, skip=("command", "targets", "session_option", "clocks", "limits"))
-    fields["command"] = {"text": spec.command.text, "arguments": _clixml(spec.command.arguments)}
+    fields["command"] = _encode_command(spec.command)
     fields["targets"] = [encode_target(target) for target in spec.targets]
     for name in ("session_option", "clocks", "limits"):
         if inner := _changed(getattr(spec, name)):
@@ -44,9 +44,39 @@ def decode_spec(text: str) -> JobSpec:
         "clocks": _made(Clocks, fields.pop("clocks", {})),
         "limits": _made(Limits, fields.pop("limits", {})),
     }
-    script = ScriptCommand(command["text"], _values(command["arguments"]))
+    script = _decode_command(command)
     fields["session_names"] = tuple(fields.get("session_names", ()))
     return _made(JobSpec, {**fields, **parts, "command": script, "targets": targets})
+
+
+def _encode_command(command: ScriptCommand) -> dict[str, Any]:
+    fields: dict[str, Any] = {"text": command.text, "arguments": _clixml(command.arguments)}
+    for name in ("parameters", "using"):
+        if pairs := getattr(command, name):
+            fields[name] = [
+                [key, value] for key, value in zip((p[0] for p in pairs), _clixml([p[1] for p in pairs]), strict=True)
+            ]
+    if command.input is not None:
+        fields["input"] = _clixml(command.input)
+    if command.streamed:
+        fields["streamed"] = True
+    return fields
+
+
+def _decode_command(fields: Mapping[str, Any]) -> ScriptCommand:
+    pairs = {}
+    for name in ("parameters", "using"):
+        found = fields.get(name, ())
+        pairs[name] = tuple(zip((key for key, _ in found), _values([value for _, value in found]), strict=True))
+    kept = fields.get("input")
+    return ScriptCommand(
+        fields["text"],
+        _values(fields["arguments"]),
+        pairs["parameters"],
+        pairs["using"],
+        None if kept is None else _values(kept),
+        bool(fields.get("streamed")),
+    )
 
 
 def encode_target(target: Target) -> Any:
@@ -114,7 +144,7 @@ def _safe(fields: dict[str, Any]) -> str:
     return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
-def _clixml(arguments: tuple[Any, ...]) -> list[str]:
+def _clixml(arguments: Sequence[Any]) -> list[str]:
     if not arguments:
         return []
     from remotejobs.wsman.clixml.write import serialize  # lxml is not needed to list jobs

@@ -387,6 +387,8 @@ def _spec(head: _Fields) -> JobSpec:
         return decode_spec(json.dumps(value))
     except RemoteJobsError as error:
         lines.bad(f"an argument of the script cannot be read: {error.message.rstrip('.')}")
+    except UnicodeEncodeError:
+        lines.bad("an argument of the script is no CLIXML: it has half a surrogate pair")
 
 
 @cache

@@ -17,7 +17,9 @@ from remotejobs.wsman.clixml.values import NO_BASE, PSObject, text, type_name
 ENUMERATION_LIMIT = 4
 """PowerShell's $FormatEnumerationLimit: the items of a list that a cell shows."""
 
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+"""From datetime.weekday() to System.DayOfWeek."""
+
 _MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
@@ -61,7 +63,7 @@ def short_time(value: datetime) -> str:
 
 def long_date(value: datetime) -> str:
     """Return a point in time as `Friday, November 20, 2026 3:04:05 PM`, whatever this computer's locale."""
-    day, month = _DAYS[value.weekday()], _MONTHS[value.month - 1]
+    day, month = WEEKDAYS[value.weekday()], _MONTHS[value.month - 1]
     return f"{day}, {month} {value.day}, {value.year:04} {_time(value, seconds=True)}"
 
 

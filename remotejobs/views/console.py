@@ -1,4 +1,4 @@
-"""What goes to stderr: errors as PowerShell's ConciseView prints them, warnings and their kin, progress, ends.
+"""What goes to stderr: errors in one of PowerShell's error views, warnings and their kin, progress, ends.
 
 Knows the records of the streams and how a terminal shows them. Must not know the formats of objects. Every line names
 its host, so that one host's lines can be found again.
@@ -14,7 +14,7 @@ from remotejobs.jobs.job import ChildEnd
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import Outcome, Stream
 from remotejobs.states import EndReason
-from remotejobs.views.concise import concise
+from remotejobs.views.errorview import ERROR_VIEWS, error_text
 from remotejobs.views.formatdata import format_type
 from remotejobs.views.terminal import cell_width, encodable, harmless, head, is_terminal, one_line, terminal_width
 from remotejobs.wsman.clixml.records import ErrorRecord, InformationRecord, ProgressRecord, error_record
@@ -36,10 +36,12 @@ class Console:
     Args:
         err: Where they go.
         colour: Errors in red, warnings in yellow.
+        error_view: One of ERROR_VIEWS.
     """
 
-    def __init__(self, err: TextIO, *, colour: bool) -> None:
+    def __init__(self, err: TextIO, *, colour: bool, error_view: str = ERROR_VIEWS[0]) -> None:
         self._err = err
+        self._error_view = error_view
         self._colour = colour
         self._terminal = is_terminal(err)
         self._progress = ""
@@ -48,7 +50,7 @@ class Console:
     def record(self, item: ReceivedRecord, value: Any) -> None:
         """Show one decoded record of any stream but Output."""
         if isinstance(value, ErrorRecord):
-            self._lines(_host(item.computer_name), concise(value), _RED)
+            self._lines(_host(item.computer_name), error_text(value, self._error_view, item.computer_name), _RED)
         elif isinstance(value, ProgressRecord):
             self._show_progress(item.computer_name, value)
         else:
@@ -64,8 +66,9 @@ class Console:
                 self._said.add(outcome.message)
                 self._lines("", outcome.message, _RED)
         elif outcome.reason is not EndReason.Completed:
-            why = failure_text(outcome)
-            said = f"{outcome.reason}: {why}" if why else str(outcome.reason)
+            why = failure_text(outcome, self._error_view, child.computer_name)
+            apart = "\n" if self._error_view == "DetailedView" else " "
+            said = f"{outcome.reason}:{apart}{why}" if why else str(outcome.reason)
             if outcome.error_id and not outcome.failure:  # the script's own errors are shown as PowerShell shows them
                 said += f" [{outcome.error_id}]"
             self._lines(_host(child.computer_name), said, _RED)
@@ -174,15 +177,15 @@ class StreamView:
         self.console.clear()
 
 
-def failure_text(outcome: Outcome) -> str:
-    """Return why a host did not complete: the error that ended its script as PowerShell prints it, else our message."""
+def failure_text(outcome: Outcome, error_view: str, computer_name: str) -> str:
+    """Return why a host did not complete: the error that ended its script as `error_view` has it, else our message."""
     if outcome.failure:
         try:
             record = error_record(outcome.failure)
         except ProtocolError:
             return outcome.message
         if record.message:
-            return concise(record)
+            return error_text(record, error_view, computer_name)
     return outcome.message
 
 

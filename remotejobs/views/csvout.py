@@ -1,12 +1,15 @@
-"""The Csv format: the objects as Export-Csv writes them, and which host each is of.
+"""The Csv format: the objects as ConvertTo-Csv -NoTypeInformation writes them, and which host each is of.
 
-Knows CSV. Must not know screens. The first object decides on the columns, as with Export-Csv; what a later one has more
-is left out and said once. Values are text as PowerShell's console writes it (culture en-US). A text that a spreadsheet
-would take for a formula gets an apostrophe in front; numbers do not.
+Knows CSV. Must not know screens. There is one header for all hosts: the first object decides on the columns, as in
+PowerShell, and what a later one has more is left out and said once. Every value is quoted, `$null` is nothing, a value
+within another is what its ToString() gives (culture en-US). RunspaceId is left out, and a string or number is a column
+`Value`, where PowerShell has only its Length. A text that a spreadsheet would take for a formula gets an apostrophe in
+front; numbers do not.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, TextIO
 
@@ -15,10 +18,10 @@ from remotejobs.views.cells import bare, scalar_text
 from remotejobs.views.console import Console, StreamView
 from remotejobs.views.display import is_enum, visible_properties, without_origin
 from remotejobs.views.terminal import encodable
-from remotejobs.wsman.clixml.values import PSObject
+from remotejobs.wsman.clixml.values import PSObject, number_text
 
 _NAME = "PSComputerName"
-_FORMULA = re.compile(r"[=+\-@\t\r]")
+_FORMULA = re.compile(r"[=+\-\t\r]|@(?!\{)")  # @{A=1} is an object within an object
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)*(?:[Ee][+-]?[0-9]+)?")
 
 
@@ -69,6 +72,9 @@ def _rows(value: Any, depth: int = 8) -> list[dict[str, str | None]]:
 
 def _text(value: Any) -> str | None:
     """The text of one property: nothing for `$null`, a list by its items with blanks between them."""
+    inner = bare(value)
+    if isinstance(inner, float) and math.isfinite(inner):
+        return number_text(inner)  # all its digits, where the console shows fifteen
     return None if value is None else scalar_text(value)
 
 

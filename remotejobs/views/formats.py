@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from remotejobs.model import Stream
-from remotejobs.views.cells import cell_text, event_time, short_date, short_time
-from remotejobs.views.concise import concise
+from remotejobs.views.cells import bare, cell_text, event_time, short_date, short_time
+from remotejobs.views.errorview import concise
 from remotejobs.views.layout import Column
 from remotejobs.wsman.clixml.records import from_clixml
 from remotejobs.wsman.clixml.values import PSObject
@@ -50,21 +50,34 @@ class ListFormat(NamedTuple):
 
 
 class TextFormat(NamedTuple):
-    """A text; where its property is missing, what the object's ToString() gave."""
+    """A text; where its property is missing, what the object's ToString() gave.
+
+    `aside` is one that stands among objects of any other kind (PowerShell's OutOfBand).
+    """
 
     source: Source
+    aside: bool = False
 
 
 Format = TableFormat | ListFormat | TextFormat
 
 
-def find_format(type_names: Sequence[str]) -> Format | None:
-    """Return the view of the first type name that has one, `Deserialized.` taken off; None where there is none."""
-    for name in type_names:
+def find_format(target: PSObject) -> Format | None:
+    """Return the view of the first of its type names that has one, `Deserialized.` taken off; None where none has."""
+    for name in target.type_names:
         found = _FORMATS.get(name.removeprefix(_DESERIALIZED).lower())
         if found:
-            return found
+            return _UNIX_FILE if found is _FILE and "UnixMode" in target else found
     return None
+
+
+def property_set(type_names: Sequence[str]) -> tuple[str, ...]:
+    """Return the properties that stand for an object of a type without a view (DefaultDisplayPropertySet)."""
+    for name in type_names:
+        found = _PROPERTY_SETS.get(name.removeprefix(_DESERIALIZED).lower())
+        if found:
+            return found
+    return ()
 
 
 def value_of(target: PSObject, source: Source) -> Any:
@@ -107,6 +120,11 @@ def _write_time(target: PSObject) -> str:
     return f"{short_date(time):>10} {short_time(time):>8}" if isinstance(time, datetime) else cell_text(time)
 
 
+def _unix_write_time(target: PSObject) -> str:
+    time = target.get("LastWriteTime")
+    return f"{time:%m/%d/%Y %H:%M}" if isinstance(time, datetime) else cell_text(time)
+
+
 def _length(target: PSObject) -> Any:
     return "" if any(name.endswith("System.IO.DirectoryInfo") for name in target.type_names) else target.get("Length")
 
@@ -114,6 +132,23 @@ def _length(target: PSObject) -> Any:
 def _directory(target: PSObject) -> str:
     path = cell_text(target.get("PSParentPath")) or cell_text(target.get("DirectoryName"))
     return f"    Directory: {path.rpartition('::')[2]}" if path else ""
+
+
+def _parent(target: PSObject) -> str:
+    path = cell_text(target.get("PSParentPath"))
+    return f"   PSParentPath: {path}" if path else ""
+
+
+def _hive(target: PSObject) -> str:
+    path = cell_text(target.get("PSParentPath"))
+    return f"    Hive: {path.rpartition('::')[2]}" if path else ""
+
+
+def _usages(target: PSObject) -> Any:
+    listed = bare(target.get("EnhancedKeyUsageList"))
+    if not isinstance(listed, list):
+        return listed
+    return [item.get("FriendlyName") if isinstance(item, PSObject) else item for item in listed]
 
 
 def _provider(target: PSObject) -> str:
@@ -141,6 +176,15 @@ _FILE = _table(
     _field("Mode", 7),
     _field("LastWriteTime", 26, _write_time, right=True),
     _field("Length", 14, _length, right=True),
+    _field("Name"),
+    group=_directory,
+)
+_UNIX_FILE = _table(  # what PowerShell on Linux and macOS gives its files
+    _field("UnixMode", 10),
+    _field("User", 10, right=True),
+    _field("Group", 10),
+    _field("LastWriteTime", 16, _unix_write_time, right=True),
+    _field("Size", 12, right=True),
     _field("Name"),
     group=_directory,
 )
@@ -192,15 +236,33 @@ _BY_NAME: dict[str, Format] = {
     "System.IO.DirectoryInfo": _FILE,
     _WMI + "Win32_QuickFixEngineering": _HOT_FIX,
     _CIM + "Win32_QuickFixEngineering": _HOT_FIX,
-    _CIM + "Win32_Service": _plain("ProcessId", "Name", "StartMode", "State", "Status", "ExitCode"),
-    _CIM + "Win32_Process": _plain("ProcessId", "Name", "HandleCount", "WorkingSetSize", "VirtualSize"),
-    _CIM + "Win32_OperatingSystem": _plain(
-        "SystemDirectory", "Organization", "BuildNumber", "RegisteredUser", "SerialNumber", "Version"
+    _CIM + "Win32_PingStatus": _table(
+        _field("Source", 13, "PSComputerName"),
+        _field("Destination", 15, "Address"),
+        _field("IPV4Address", 16),
+        _field("IPV6Address", 40),
+        _field("Bytes", 8, "BufferSize"),
+        _field("Time(ms)", 9, "ResponseTime"),
     ),
-    _CIM + "Win32_ComputerSystem": _plain(
-        "Name", "PrimaryOwnerName", "Domain", "TotalPhysicalMemory", "Model", "Manufacturer"
+    "Microsoft.Win32.RegistryKey": _table(_field("Name", 30, "PSChildName"), _field("Property"), group=_hive),
+    "System.Diagnostics.FileVersionInfo": _table(
+        _field("ProductVersion", 16), _field("FileVersion", 16), _field("FileName")
     ),
-    _CIM + "Win32_LogicalDisk": _plain("DeviceID", "DriveType", "ProviderName", "VolumeName", "Size", "FreeSpace"),
+    "System.Reflection.Assembly": _table(
+        _field("GAC", 6, "GlobalAssemblyCache"), _field("Version", 14, "ImageRuntimeVersion"), _field("Location")
+    ),
+    "System.Reflection.AssemblyName": _table(_field("Version", 14), _field("Name")),
+    "System.Security.Cryptography.X509Certificates.X509Certificate2": _table(
+        _field("Thumbprint", 41), _field("Subject", 20), _field("EnhancedKeyUsageList", 0, _usages), group=_parent
+    ),
+    "System.Net.NetworkCredential": _table(_field("UserName", 50), _field("Domain", 50)),
+    _CORE + "SemanticVersion": _table(
+        _field("Major", 6),
+        _field("Minor", 6),
+        _field("Patch", 6),
+        _field("PreReleaseLabel", 15),
+        _field("BuildLabel", 11),
+    ),
     "System.Collections.DictionaryEntry": _table(_field("Name", 30), _field("Value")),
     "System.Version": _table(_field("Major", 6), _field("Minor", 6), _field("Build", 6), _field("Revision", 8)),
     "System.Guid": _plain("Guid"),
@@ -242,9 +304,9 @@ _BY_NAME: dict[str, Format] = {
     _CORE + "PSModuleInfo": _table(
         _field("ModuleType", 10), _field("Version", 10), _field("Name", 35), _field("ExportedCommands")
     ),
-    _CORE + "WarningRecord": TextFormat("InformationalRecord_Message"),
-    _CORE + "InformationRecord": TextFormat("MessageData"),
-    _CORE + "ErrorRecord": TextFormat(_error),
+    _CORE + "WarningRecord": TextFormat("InformationalRecord_Message", aside=True),
+    _CORE + "InformationRecord": TextFormat("MessageData", aside=True),
+    _CORE + "ErrorRecord": TextFormat(_error, aside=True),
     _CORE + "Job": _table(
         _field("Id", 6),
         _field("Name", 15),
@@ -255,4 +317,32 @@ _BY_NAME: dict[str, Format] = {
         _field("Command", 25),
     ),
 }
+_CIM_TABLES = {
+    "Win32_ComputerSystem": "Name PrimaryOwnerName Domain TotalPhysicalMemory Model Manufacturer",
+    "Win32_DiskDrive": "DeviceID Caption Partitions Size Model",
+    "Win32_DiskPartition": "Name NumberOfBlocks BootPartition PrimaryPartition Size Index",
+    "Win32_LogicalDisk": "DeviceID DriveType ProviderName VolumeName Size FreeSpace",
+    "Win32_NetworkAdapter": "DeviceID Name AdapterType ServiceName",
+    "Win32_NetworkAdapterConfiguration": "ServiceName DHCPEnabled Index Description",
+    "Win32_NTDomain": "DomainName DnsForestName DomainControllerName",
+    "Win32_OperatingSystem": "SystemDirectory Organization BuildNumber RegisteredUser SerialNumber Version",
+    "Win32_Printer": "Name ShareName SystemName PrinterState PrinterStatus Location",
+    "Win32_PrintJob": "JobId Name JobStatus Owner Priority Size Document",
+    "Win32_Process": "ProcessId Name HandleCount WorkingSetSize VirtualSize",
+    "Win32_Processor": "DeviceID Name Caption MaxClockSpeed SocketDesignation Manufacturer",
+    "Win32_Product": "Name Caption Vendor Version IdentifyingNumber",
+    "Win32_Service": "ProcessId Name StartMode State Status ExitCode",
+    "Win32_UserAccount": "Name Caption AccountType SID Domain",
+}
 _FORMATS = {name.lower(): found for name, found in _BY_NAME.items()}
+_FORMATS |= {(_CIM + name).lower(): _plain(*names.split()) for name, names in _CIM_TABLES.items()}
+
+_PROPERTY_SETS = {
+    name.lower(): tuple(names.split())
+    for name, names in {
+        "System.Diagnostics.Process": "Id Handles CPU SI Name",
+        "System.ServiceProcess.ServiceController": "Status Name DisplayName",
+        _CIM + "Win32_BIOS": "SMBIOSBIOSVersion Manufacturer Name SerialNumber Version",
+        _WMI + "Win32_BIOS": "SMBIOSBIOSVersion Manufacturer Name SerialNumber Version",
+    }.items()
+}

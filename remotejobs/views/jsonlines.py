@@ -112,9 +112,14 @@ def _content(item: ReceivedRecord) -> dict[str, Any]:
 
 
 def _members(record: Any) -> dict[str, Any]:
-    """Return the fields of a record, those of a record inside it too."""
-    members = {each.name: getattr(record, each.name) for each in dataclasses.fields(record)}
-    return {name: _members(value) if dataclasses.is_dataclass(value) else value for name, value in members.items()}
+    """Return the fields of a record, those of the records inside it too."""
+    return {each.name: _member(getattr(record, each.name)) for each in dataclasses.fields(record)}
+
+
+def _member(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_member(each) for each in value]
+    return _members(value) if dataclasses.is_dataclass(value) else value
 
 
 def _iso(seconds: float) -> str:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TextIO
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.views.cells import bare, cell_text
 from remotejobs.views.console import Console, StreamView
-from remotejobs.views.display import column_of, is_enum, visible_properties, without_origin
+from remotejobs.views.display import column_of, is_enum, shown_properties, without_origin
 from remotejobs.views.formats import ListFormat, TableFormat, find_format
 from remotejobs.views.layout import Column, list_lines, report_layout
 from remotejobs.views.terminal import encodable, harmless
@@ -127,7 +127,7 @@ class ListView(StreamView):
 
 def _table_cells(value: Any) -> Iterator[_Cells]:
     for target in _objects(value, _DEPTH):
-        found = find_format(target.type_names) if isinstance(target, PSObject) else None
+        found = find_format(target) if isinstance(target, PSObject) else None
         if isinstance(found, TableFormat):
             cells = [(field.column, _text(field.value(target))) for field in found.fields]
             yield _Cells(tuple(field.column.label for field in found.fields), cells)
@@ -148,10 +148,10 @@ def _text(value: Any) -> str:
 def _members(target: Any) -> dict[str, Any]:
     if not isinstance(target, PSObject):
         return {_VALUE: target}
-    found = find_format(target.type_names)
+    found = find_format(target)
     if isinstance(found, ListFormat):
         return {name: target.get(name) for name in found.names}
-    return visible_properties(target)
+    return shown_properties(target)
 
 
 def _objects(value: Any, depth: int) -> Iterator[Any]:

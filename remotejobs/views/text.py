@@ -33,6 +33,7 @@ class _Child:
     held: list[Block] = field(default_factory=list)
     line: str | None = None
     formatted: FormatData = field(default_factory=FormatData)
+    printer: Printer = field(default_factory=lambda: Printer(None))
 
 
 class TextView(StreamView):
@@ -51,7 +52,6 @@ class TextView(StreamView):
         self._waiting: dict[int, _Child] = {}
         self._count = 0
         self._last = -1
-        self._printer = Printer(width)
 
     def output(self, item: ReceivedRecord, value: Any) -> None:
         """Hold an object until there is nothing more at hand, or enough."""
@@ -122,9 +122,10 @@ class TextView(StreamView):
         begins = self._last != child.id
         if begins:
             self._last = child.id
-            width = self._width
-            self._printer = Printer(None if width is None else max(width - cell_width(prefix), _NARROWEST))
-        lines = list(self._printer.lines(map(_trimmed, held) if prefix else held))
+            child.printer.resume()
+            if self._width is not None:
+                child.printer.width = max(self._width - cell_width(prefix), _NARROWEST)
+        lines = list(child.printer.lines(map(_trimmed, held) if prefix else held))
         if prefix and begins and len(lines) > 1 and not lines[0]:
             del lines[0]  # the blank line before a table: the name parts the hosts
         shown = "".join([f"{prefix}{line}\n" if line else f"{prefix.rstrip()}\n" for line in lines])
@@ -146,4 +147,4 @@ def _trimmed(block: Block) -> Block:
     if not isinstance(block, Lines) or len(block.lines) == 1:
         return block
     filled = [index for index, line in enumerate(block.lines) if line.strip()]
-    return Lines(block.lines[filled[0] : filled[-1] + 1], block.spaced) if filled else Lines(("",))
+    return block._replace(lines=block.lines[filled[0] : filled[-1] + 1] if filled else ("",))

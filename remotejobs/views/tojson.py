@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from remotejobs.errors import LimitError
 from remotejobs.states import JobState
+from remotejobs.views.members import time_span, version
 from remotejobs.wsman.clixml.primitives import date_time_text
 from remotejobs.wsman.clixml.values import (
     NO_BASE,
@@ -23,7 +24,6 @@ from remotejobs.wsman.clixml.values import (
     SecureString,
     Version,
     number_text,
-    span_ticks,
     text,
 )
 
@@ -115,8 +115,8 @@ class _Converter:
         if isinstance(value, list | tuple | bytes):
             return [self.plain(item, level + 1) for item in value]
         if isinstance(value, Version):
-            return _version(value)
-        return _time_span(value) if isinstance(value, timedelta) else _secure_string(value)
+            return version(value)
+        return time_span(value) if isinstance(value, timedelta) else _secure_string(value)
 
     def _object(self, value: PSObject, level: int) -> Any:
         name = value.type_names[0].removeprefix("Deserialized.") if value.type_names else ""
@@ -150,46 +150,6 @@ def _revived(value: PSObject, name: str) -> dict[str, Any]:
         address = own.pop("Address", None)
         own = {**first, **own, "Address": address}
     return {**own, **value.extended}
-
-
-def _version(value: Version) -> dict[str, int]:
-    major, minor, build, revision = (*value.parts, -1, -1)[:4]
-    low = revision & 0xFFFF
-    return {
-        "Major": major,
-        "Minor": minor,
-        "Build": build,
-        "Revision": revision,
-        "MajorRevision": revision >> 16,
-        "MinorRevision": low - 0x10000 if low > 0x7FFF else low,
-    }
-
-
-def _time_span(value: timedelta) -> dict[str, Any]:
-    ticks = span_ticks(value)
-    sign = -1 if ticks < 0 else 1
-
-    def part(unit: int, size: int) -> int:  # .NET cuts towards 0
-        return sign * (abs(ticks) // unit % size)
-
-    total = float(ticks)
-    return {
-        "Ticks": ticks,
-        "Days": part(864_000_000_000, 10**9),
-        "Hours": part(36_000_000_000, 24),
-        "Milliseconds": part(10_000, 1000),
-        "Microseconds": part(10, 1000),
-        "Nanoseconds": part(1, 10) * 100,
-        "Minutes": part(600_000_000, 60),
-        "Seconds": part(10_000_000, 60),
-        "TotalDays": total / 864_000_000_000,
-        "TotalHours": total / 36_000_000_000,
-        "TotalMilliseconds": max(min(total / 10_000, 922337203685477.0), -922337203685477.0),
-        "TotalMicroseconds": total / 10,
-        "TotalNanoseconds": total * 100,
-        "TotalMinutes": total / 600_000_000,
-        "TotalSeconds": total / 10_000_000,
-    }
 
 
 def _secure_string(value: SecureString) -> dict[str, int | None]:

@@ -55,6 +55,7 @@ def view(
     terminal_width: int | None = None,
     colour: bool = False,
     computer_names: Sequence[str] = (),
+    error_view: str = "ConciseView",
 ) -> View:
     """Return a view.
 
@@ -66,6 +67,7 @@ def view(
         terminal_width: Columns of `out`; None where it is no terminal, and then nothing is cut.
         colour: Colour errors and warnings.
         computer_names: The targets, to align what is put before lines on a terminal.
+        error_view: How errors are worded on `err`: ConciseView, NormalView, CategoryView or DetailedView.
 
     Raises:
         UsageError: There is no such format.
@@ -77,7 +79,7 @@ def view(
         return JsonView(out, array=name == "json")
     from remotejobs.views.console import Console
 
-    console = Console(err, colour=colour)
+    console = Console(err, colour=colour, error_view=error_view)
     if name == "text":
         from remotejobs.views.text import TextView
 

@@ -5,6 +5,7 @@ Knows the two requests and their answers. Must not know connections. What a host
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import NamedTuple
 
 from remotejobs.errors import ProtocolError
@@ -17,6 +18,7 @@ WITHOUT_LOGON = "WSMANIDENTIFY: unauthenticated"
 
 _TEXT_LIMIT = 256
 _MAX_SETTINGS = 200
+_MAX_ELEMENTS = 2000  # each costs as much as it is deep
 _ENVELOPE = (
     f'<s:Envelope xmlns:s="{SOAP}" xmlns:wsmid="{IDENTITY}"><s:Header/><s:Body><wsmid:Identify/></s:Body></s:Envelope>'
 )
@@ -69,7 +71,7 @@ def read_config(data: bytes, message_id: str) -> dict[str, str]:
     if answer.tag != f"{{{CONFIG}}}Config":
         raise ProtocolError("The answer to Get is not winrm/config.")
     settings: dict[str, str] = {}
-    for element in answer.iter(f"{{{CONFIG}}}*"):
+    for element in islice(answer.iter(f"{{{CONFIG}}}*"), _MAX_ELEMENTS):
         if not len(element) and len(settings) < _MAX_SETTINGS:
             path = [
                 each.tag.rpartition("}")[2] for each in element.iterancestors() if each.tag.startswith("{" + CONFIG)

@@ -7,6 +7,7 @@ or time: it says what a code means, never waits.
 from __future__ import annotations
 
 from enum import Enum, auto
+from itertools import islice
 from typing import NamedTuple
 
 from lxml import etree
@@ -16,6 +17,7 @@ from remotejobs.errors import FaultError
 _SOAP = "{http://www.w3.org/2003/05/soap-envelope}"
 _FAULT = "{http://schemas.microsoft.com/wbem/wsman/1/wsmanfault}"
 _TEXT_LIMIT = 2000
+_MOST_PIECES = 500  # of one message: faults are nested, and each is read with all that is inside
 
 
 class Means(Enum):
@@ -167,12 +169,14 @@ def _message(element: etree._Element) -> str:
         return ""
     provider = message.find(f"{_FAULT}ProviderFault")
     if provider is not None and provider.find(f"{_FAULT}WSManFault") is None:
-        return _clean("".join([str(text) for text in provider.itertext()])) or _clean(message.text)
+        return _clean(
+            "".join([str(text)[:_TEXT_LIMIT] for text in islice(provider.itertext(), _MOST_PIECES)])
+        ) or _clean(message.text)
     return _clean(message.text)
 
 
 def _clean(text: str | None) -> str:
-    words = " ".join((text or "").split())[:_TEXT_LIMIT]
+    words = " ".join((text or "")[: 4 * _TEXT_LIMIT].split())[:_TEXT_LIMIT]
     return "".join([c for c in words if c.isprintable()])
 
 

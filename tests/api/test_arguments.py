@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remotejobs.api.arguments import without_secrets
+from remotejobs.api.arguments import with_values, without_secrets
 from remotejobs.api.invoke import invoke_command, retry_job, session_option
 from remotejobs.auth.credentials import NO_SECRET, Credential, Secret
 from remotejobs.clock import SystemClock
@@ -158,3 +158,25 @@ def test_a_retry_needs_the_secrets_again() -> None:
         await again.stop()
 
     asyncio.run(main())
+
+
+def test_secrets_of_parameters_and_variables_have_names_of_their_own() -> None:
+    command, secrets = with_values(
+        ScriptCommand("1"),
+        [Secret("a")],
+        {"-Cred": OPS, "Plain": 1, "ä<&": [Secret("b")]},
+        {"$using:x": Secret("c"), "y": 2},
+    )
+    assert [*secrets] == [
+        "ArgumentList[0]",
+        "Parameters[Cred]=CORP%5Cops",
+        "Parameters[%C3%A4%3C%26][0]",
+        "Using[x]",
+    ]
+    assert [name for name, _ in command.parameters] == ["Cred", "Plain", "ä<&"]
+    assert command.using == (("x", SecureString("Using[x]")), ("y", 2))
+    spec = JobSpec(command, (Target("a"),))
+    assert PASSWORD not in encode_spec(spec)
+    assert decode_spec(encode_spec(spec)) == spec
+    payload = create_pipeline("1", command.arguments, command.parameters, using={"$using:x": command.using[0][1]})
+    assert secret_names(payload) == ("ArgumentList[0]", *[*secrets][1:])

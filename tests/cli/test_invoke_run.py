@@ -126,6 +126,34 @@ def test_a_file_with_arguments(folder: Path) -> None:
     assert sorted(done.stdout.splitlines()) == ["web01: 42", "web02: 42"]
 
 
+def test_parameters_and_variables_by_name(folder: Path) -> None:
+    script = 'param([string[]]$Name, $Id, [switch]$Force) "$Name|$Id|$Force|$($using:who)|$using:n"'
+    words = ("-Parameter", "Name=a,b,Id:string=007,Force=$true", "-Using", "who=x y,n=4")
+    done = invoke(folder, GOOD, "-ScriptBlock", script, *words)
+    assert sorted(done.stdout.splitlines()) == [f"web0{n}: a b|007|True|x y|4" for n in (1, 2)], done.stderr
+    missing = invoke(folder, GOOD, "-ScriptBlock", "$using:nope")
+    assert (missing.returncode, "UsingVariableIsUndefined" in missing.stderr) == (1, True)
+
+
+def test_standard_input_goes_to_every_host(folder: Path) -> None:
+    def fed(*words: str, given: bytes) -> subprocess.CompletedProcess[bytes]:
+        script = '$input | ForEach-Object { "got [$_]" }'
+        line = command(GOOD, "-ScriptBlock", script, "-InputObject", *words)
+        return subprocess.run(
+            line, cwd=folder, env=ENVIRONMENT, capture_output=True, check=False, timeout=60, input=given
+        )
+
+    done = fed("-", given="one\r\n\nü three".encode())
+    expected = [f"web0{n}: got [{text}]" for n in (1, 2) for text in ("", "one", "ü three")]
+    assert sorted(done.stdout.decode().splitlines()) == sorted(expected), done.stderr
+    array = fed("1,2", given=b"not read")  # one array, as in PowerShell
+    assert sorted(array.stdout.decode().splitlines()) == [f"web0{n}: got [1 2]" for n in (1, 2)], array.stderr
+    large = fed("-", "-InDisconnectedSession", given=b"x" * 70 + b"\n" * 2_000_000)
+    assert (large.returncode, b"InputTooLarge" in large.stderr) == (1, True), large.stderr
+    both = fed("-", "-ComputerName:-", given=b"web01")
+    assert both.returncode == 1
+
+
 def test_a_wrong_password_is_said_and_not_repeated(folder: Path) -> None:
     done = invoke(folder, GOOD, "-ScriptBlock", "1", REMOTEJOBS_PASSWORD="s3cr3t-wrong")
     assert done.returncode == 3

@@ -73,6 +73,21 @@ def test_a_job_from_its_start_to_its_end(folder: Path) -> None:
     assert (gone.returncode, "[JobWithSpecifiedSessionNotFound" in gone.stderr) == (1, True)
 
 
+def test_errors_are_worded_as_asked_whenever_they_are_received(folder: Path) -> None:
+    job = start(folder, "Write-Error 'bad'; throw 'worse'", "@servers.txt,!web[02-03]")
+    run(folder, "wait", str(job))
+    concise = run(folder, "receive", str(job), "-Keep").stderr.splitlines()
+    assert concise[:2] == ["[web01] Write-Error: bad", "[web01] CommandFailed: OperationStopped: worse"]
+    normal = run(folder, "receive", str(job), "-Keep", "-ErrorView", "Normal").stderr.splitlines()
+    assert normal[:2] == [
+        "[web01] bad",
+        "[web01] + CategoryInfo          : NotSpecified: (:) [Write-Error], WriteErrorException",
+    ]
+    assert "[web01] + PSComputerName        : web01" in normal
+    detailed = run(folder, "receive", str(job), "-ErrorView", "DetailedView").stderr.splitlines()
+    assert "[web01] Exception             :" in detailed
+
+
 def test_a_job_that_runs_is_given_more_hosts_at_a_time(folder: Path) -> None:
     job = start(folder, "'begun'; Start-Sleep 60", "@servers.txt,!web03", "-ThrottleLimit", "1")
     reader = subprocess.Popen(
@@ -143,3 +158,31 @@ def test_connect_waits_for_the_hosts_and_says_who_refused(folder: Path) -> None:
     logs = folder / "home" / "logs"
     assert run(folder, "remove", str(job), "-Force").returncode == 0
     assert not (logs / f"job-{job}.log").exists()
+
+
+def test_what_goes_up_goes_with_the_job_of_a_worker(folder: Path) -> None:
+    script = 'param($n) "$n $using:x"; $input'
+    job = start(folder, script, "@servers.txt,!web03", "-Parameter", "n=1", "-Using", "x=2", "-InputObject", "three")
+    waited = run(folder, "wait", str(job), "-OutputFormat", "Jsonl")
+    assert json.loads(waited.stdout)["state"] == "Completed", waited.stderr
+    kept = run(folder, "receive", str(job))
+    assert kept.stdout.splitlines() == [f"web0{host}: {value}" for host in (1, 2) for value in ("1 2", "three")]
+
+
+def test_standard_input_goes_with_the_job_too(folder: Path) -> None:
+    words = ("invoke", "@servers.txt,!web03", "-ScriptBlock", "$input", "-InputObject", "-", "-AsJob", "-UseSSL")
+    more = ("-Credential", "sim", "-Authentication", "Basic", "-SessionOption", "CAFile=sim-ca.pem")
+    done = subprocess.run(
+        [*_PROGRAM, *words, *more],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        input="one\ntwo",
+    )
+    job = int(done.stdout.splitlines()[2].split()[0])
+    run(folder, "wait", str(job))
+    kept = run(folder, "receive", str(job))
+    assert kept.stdout.splitlines() == [f"web0{host}: {value}" for host in (1, 2) for value in ("one", "two")]

@@ -12,12 +12,12 @@ from remotejobs.cli.binder import bind
 from remotejobs.cli.parameters import Command
 from remotejobs.errors import BindingError
 from tests.cli.pwsh_commands import beyond_words, read_commands, rows, shown, unquoted, words
+from tests.recorded import recorded
 from tests.recordings import RECORDINGS, needs_recordings
 
 _BINDING = RECORDINGS / "pwsh" / "binding" if RECORDINGS else None
 _ROWS = list(rows(_BINDING / "binding.jsonl")) if _BINDING else []
 _CAN = [row for row in _ROWS if not beyond_words(row["line"])]
-_CANNOT = [row["line"] for row in _ROWS if beyond_words(row["line"])]
 # quotes that change the type of what is in them: a Unix shell takes them away, and the number looks like a number
 _RETYPED = re.compile(r"'[-+.\d][^']*'|'\$")
 _QUOTED = [row for row in _CAN if "'" in row["line"] and not _RETYPED.search(row["line"])]
@@ -35,20 +35,17 @@ def commands() -> dict[str, Command]:
     return read_commands(_BINDING / "parameters.json")
 
 
-@pytest.mark.parametrize("row", _CAN, ids=line)
-def test_line_as_recorded(row: dict[str, Any]) -> None:
-    verb, *argv = words(row["line"])
-    check(commands()[verb], argv, row)
+@recorded("binding", _ROWS, line)
+def test_line_as_recorded(case: dict[str, Any]) -> None:
+    assert not beyond_words(case["line"])
+    verb, *argv = words(case["line"])
+    check(commands()[verb], argv, case)
 
 
 @pytest.mark.parametrize("row", _QUOTED, ids=line)
 def test_line_with_the_quotes_eaten(row: dict[str, Any]) -> None:
     verb, *argv = unquoted(words(row["line"]))
     check(commands()[verb], argv, row)
-
-
-def test_few_lines_are_beyond_words() -> None:
-    assert len(_CANNOT) * 4 <= len(_ROWS), _CANNOT
 
 
 def check(command: Command, argv: list[str], row: dict[str, Any]) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -14,6 +16,7 @@ from remotejobs.cli.values import (
     INT,
     INTS,
     OBJECTS,
+    PAIRS,
     SCRIPT,
     SCRIPT_FILE,
     SESSION_OPTION,
@@ -208,3 +211,43 @@ def test_session_options() -> None:
 )
 def test_what_binds_without_a_conversion(type_: ParameterType, text: str, *, exact: bool) -> None:
     assert type_.exact(argument(text)) is exact
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Name=WinRM", {"Name": "WinRM"}),
+        ("-Name=WinRM,Count=5,On=$true,Empty=$null", {"Name": "WinRM", "Count": 5, "On": True, "Empty": None}),
+        ("Name=WinRM,Spooler,Count=1kb", {"Name": ["WinRM", "Spooler"], "Count": 1024}),
+        ("who=x y,n=4", {"who": "x y", "n": 4}),
+        ("a='b, c=d',e=\"'f'\",g=", {"a": "b, c=d", "e": "'f'", "g": ""}),
+        ("T=x=y,W=web[1,3]", {"T": "x=y", "W": "web[1,3]"}),
+        ("Id:string=007,B:bool=true,S:switch=$false", {"Id": "007", "B": True, "S": False}),
+        ("When:datetime=2026-01-31T18:30", {"When": _EVENING}),
+        ("D:decimal=1.10,F:double=3", {"D": Decimal("1.10"), "F": 3.0}),
+        ("S:timespan=1.00:05:00,T:timespan=-00:00:01.5,U:timespan=5m", {
+            "S": timedelta(days=1, minutes=5), "T": timedelta(seconds=-1.5), "U": timedelta(minutes=5)
+        }),
+        ("G:guid=00000000-0000-0000-0000-000000000007", {"G": UUID(int=7)}),
+    ],
+)  # fmt: skip
+def test_named_values(text: str, value: Any) -> None:
+    found = PAIRS.convert(argument(text))
+    assert found == value
+    assert str(found) == str(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Verbose", r"Write a switch as Verbose=\$true"),
+        ("a=1,A=2", "'A' is given twice"),
+        ("a:nope=1", "has the type 'nope'; known are string, int"),
+        ("a:int=x", "'a': Cannot convert value"),
+        ("a:decimal=x", "'a': Cannot convert value"),
+        ("a:double=x", "'a': Cannot convert value"),
+    ],
+)
+def test_named_values_that_cannot_be(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        PAIRS.convert(argument(text))

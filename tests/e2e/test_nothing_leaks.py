@@ -156,7 +156,10 @@ def test_a_script_that_prints_its_secret_is_found_out(tmp_path: Path, scene: Sce
         path.unlink()
     loud.search(loud.home)
     if PROC:
-        with subprocess.Popen(["sleep", "60"], env={"HOP_PW": HOP}) as child:
+        waits = [sys.executable, "-c", "print(flush=True); input()"]
+        with subprocess.Popen(waits, env={"HOP_PW": HOP}, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+            assert child.stdout is not None
+            child.stdout.readline()  # its environment is in /proc only a moment after it was started
             with pytest.raises(AssertionError, match="environ"):
                 loud.search(loud.home, also=[Path(f"/proc/{child.pid}/environ")])
             child.kill()

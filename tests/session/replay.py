@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import uuid
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +13,14 @@ from typing import Any
 
 import yaml
 
+from remotejobs.clock import SystemClock
 from remotejobs.errors import UnreachableError
-from remotejobs.ports import Lost, NotSent, Reply
+from remotejobs.model import JobSpec, ScriptCommand, SessionOption, Target
+from remotejobs.ports import Attempt, ChildTask, Ends, Lost, NotSent, Reply
+from remotejobs.rows import Fresh
+from remotejobs.session.prepared import prepare
+from remotejobs.session.runner import PsrpRunner
+from tests.session.fakes import FreeControl, ListLedger
 
 _ACTION = re.compile(r"Action[^>]*>\s*([^<\s]+)")
 _COMMAND = re.compile(r'CommandId="([^"]+)"')
@@ -103,3 +111,21 @@ def psrp_omi(path: Path) -> Replay:
         if found is None or found[1] == last:
             replay.add(request, body, status)
     return replay
+
+
+def converse(replay: Replay, ends: Ends | None = None) -> tuple[Attempt, ListLedger]:
+    """Run one job of ours against the recorded answers."""
+    spec = JobSpec(
+        ScriptCommand("whatever"), (Target("h"),), session_option=SessionOption(max_connection_retry_count=0)
+    )
+
+    async def main() -> tuple[Attempt, ListLedger]:
+        job = prepare(spec, replay.connect, asyncio.Semaphore(1))
+        runner = PsrpRunner(job, SystemClock())
+        ledger = ListLedger()
+        fresh = Fresh(uuid.uuid4(), uuid.uuid4(), uuid.uuid4())
+        attempt = await runner.run(ChildTask(0, spec.targets[0], fresh), ledger, FreeControl(ends))
+        await runner.cleanup(attempt)
+        return attempt, ledger
+
+    return asyncio.run(main())

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from remotejobs.clock import SystemClock
 from remotejobs.model import JobSpec, Limits, Outcome, Record, ScriptCommand, SessionOption, Stream, Target
 from remotejobs.ports import Attempt, ChildTask, Resume, Transport
 from remotejobs.rows import Fresh
+from remotejobs.session.feed import Feed
 from remotejobs.session.prepared import PreparedJob, prepare
 from remotejobs.session.runner import PsrpRunner
 from remotejobs.session.sessions import HostSessions
@@ -95,10 +96,10 @@ class Book:
         return [deserialize(r.raw) for r in self.records if r.stream is Stream.Output]
 
 
-def job_at(host: SimulatedHost, script: str, **option: Any) -> PreparedJob:
+def job_at(host: SimulatedHost, script: str, *, up: dict[str, Any] | None = None, **option: Any) -> PreparedJob:
     target = Target(host.name, address="127.0.0.1", port=host.http_port)
     settings = {"allow_unencrypted": True, "max_connection_retry_count": 2, "operation_timeout": 20.0, **option}
-    spec = JobSpec(ScriptCommand(script), (target,), session_option=SessionOption(**settings))
+    spec = JobSpec(ScriptCommand(script, **(up or {})), (target,), session_option=SessionOption(**settings))
     names, block = Names(), shared_block()
 
     def connect(target: Target) -> Transport:
@@ -210,6 +211,79 @@ def test_killed_before_command_leaves_a_shell_without_one() -> None:
             assert "Most likely the script has not run" in attempt.outcome.message
             assert host.counters.commands == 0
             assert host.counters.shells == 0
+
+    asyncio.run(main())
+
+
+def test_input_that_went_up_with_the_script_is_not_sent_again() -> None:
+    async def main() -> None:
+        async with alone() as hosts:
+            host, book = hosts["web01"], Book()
+            job = job_at(host, "process { $_ } end { 'end' }", up={"input": (1, 2, 3)})
+            await killed(job, book, "append:1")
+            attempt = await go(job, book)
+            assert attempt.outcome.reason is EndReason.Completed
+            assert book.texts == [1, 2, 3, "end"]
+            assert list(host.counters.scripts.values()) == [1]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("up", "at"),
+    [({"input": (1, 2)}, "started:1"), ({"streamed": True}, "started:1"), ({"streamed": True}, "append:1")],
+)
+def test_a_script_that_may_not_have_all_of_its_input_is_ended_as_unknown(up: dict[str, Any], at: str) -> None:
+    async def main() -> None:
+        async with alone() as hosts:
+            host, book = hosts["web01"], Book()
+            job = job_at(host, "begin { 'b' } process { $_ } end { 'never' }", up=up)
+            with contextlib.closing(Feed(iter([1, 2]))) as feed:
+                await killed(job._replace(feed=feed if up.get("streamed") else None), book, at)
+            assert book.begun
+            attempt = await go(job, book)
+            assert attempt.outcome.reason is EndReason.Unknown
+            assert "may not have got all of its input" in attempt.outcome.message
+            assert host.counters.shells == 0
+            assert list(host.counters.scripts.values()) == [1]
+
+    asyncio.run(main())
+
+
+def test_what_has_not_begun_cannot_begin_without_its_stream() -> None:
+    async def main() -> None:
+        async with alone() as hosts:
+            job = job_at(hosts["web01"], "$input", up={"streamed": True})
+            attempt = await go(job, Book())
+            assert attempt.outcome.reason is EndReason.NotStarted
+            assert hosts["web01"].counters.connections == 0
+
+    asyncio.run(main())
+
+
+def test_a_disconnect_waits_until_the_input_is_given() -> None:
+    async def main() -> None:
+        async with alone() as hosts:
+            more, control, book = asyncio.Event(), FreeControl(), Book()
+
+            async def given() -> AsyncIterator[int]:
+                yield 1
+                await more.wait()
+                yield 2
+
+            job = job_at(
+                hosts["web01"], "process { $_ } end { Start-Sleep -Milliseconds 300; 'end' }", up={"streamed": True}
+            )
+            feed = Feed(given())
+            running = asyncio.create_task(go(job._replace(feed=feed), book, control))
+            while not book.records:
+                await asyncio.sleep(0.005)
+            control.disconnect()
+            await asyncio.sleep(0.05)
+            assert not running.done()
+            more.set()
+            assert (await running).outcome.reason is EndReason.Disconnected
+            feed.close()
 
     asyncio.run(main())
 

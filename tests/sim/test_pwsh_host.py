@@ -13,7 +13,7 @@ import pytest
 from remotejobs.errors import ConfigurationError
 from remotejobs.sim.packets import POOL, Packet, parse_packet
 from remotejobs.sim.psrp_wire import MessageType
-from remotejobs.sim.pwsh_host import PwshHost, find_pwsh, pwsh_shell_factory
+from remotejobs.sim.pwsh_host import Patience, PwshHost, find_pwsh, pwsh_shell_factory
 from remotejobs.sim.shells import ConnectableShell, HostInfo
 from tests.sim.psrp_conversation import CASES, CTRL_C, Client, Sink, in_loop
 
@@ -23,9 +23,9 @@ STANDIN = (sys.executable, "-m", "remotejobs.sim.pwsh_standin", "-s", "-NoLogo",
 class Process:
     """A client on a shell that is a process; closed when the test is over."""
 
-    def __init__(self, *command: str, interactive: bool = False) -> None:
+    def __init__(self, *command: str, interactive: bool = False, patience: Patience = Patience()) -> None:  # noqa: B008
         self.sink = Sink()
-        shell = pwsh_shell_factory(command or STANDIN)(HostInfo("WEB07"), self.sink)
+        shell = pwsh_shell_factory(command or STANDIN, patience)(HostInfo("WEB07"), self.sink)
         assert isinstance(shell, PwshHost)
         self.shell = shell
         self.client = Client(shell, self.sink, interactive=interactive)
@@ -162,6 +162,128 @@ async def test_a_process_that_dies_breaks_the_pool_and_says_why() -> None:
     assert "PowerShell ended with exit code 7." in seen.clixml
     assert "Out of luck." in seen.clixml
     assert "some banner" in seen.clixml
+
+
+async def broken(script: str, **patience: float) -> str:
+    """What the client of a process gets to know: one state message, whatever goes wrong; and the process is gone."""
+    process = Process(sys.executable, "-c", f"import sys, time\n{script}", patience=Patience(**patience))
+    process.client.pool.open()
+    process.shell.create(process.client.sent())
+    await process.sink.until(lambda: process.sink.seen)
+    assert process.shell.task
+    async with asyncio.timeout(20):
+        await process.shell.task
+    process.shell.close()
+    (seen,) = process.sink.seen
+    assert seen.name == "RUNSPACEPOOL_STATE"
+    assert '"RunspaceState">5<' in seen.clixml
+    return seen.clixml
+
+
+@in_loop
+async def test_a_banner_is_shown() -> None:
+    said = await broken("print('Welcome to WEB07', flush=True); time.sleep(60)", trouble=0.05)
+    assert "It printed &apos;Welcome to WEB07&apos;" in said.replace("'", "&apos;")
+
+
+@in_loop
+async def test_a_command_for_a_broken_pool_fails_at_once() -> None:
+    process = Process(sys.executable, "-c", "import time; print('Welcome', flush=True); time.sleep(60)")
+    await process.client.open()
+    seen = await process.sink.done(process.client.start("'late'"))
+    assert '"PipelineState">5<' in seen[-1].clixml
+    assert "Welcome" in seen[-1].clixml
+    await process.__aexit__()
+
+
+@in_loop
+async def test_what_it_says_on_stderr_is_shown() -> None:
+    """All that comes in a moment; Start-Job takes any line as fatal too."""
+    script = "print('One.', file=sys.stderr, flush=True); print('Two.', file=sys.stderr, flush=True); time.sleep(60)"
+    assert "One. Two." in await broken(script, trouble=0.3)
+
+
+@in_loop
+async def test_a_process_that_never_answers_is_given_up() -> None:
+    said = await broken("time.sleep(60)", opening=0.1)
+    assert "PowerShell has not opened a runspace pool within 0.1 seconds." in said
+
+
+@in_loop
+async def test_a_process_that_closes_its_output_is_given_up() -> None:
+    said = await broken("import os; os.close(1); time.sleep(60)", ending=0.05)
+    assert "PowerShell closed its output." in said
+
+
+@in_loop
+async def test_packets_that_cannot_be_read_are_reported() -> None:
+    """A fragment from the middle of a message."""
+    line = Packet("Data", POOL, bytes(7) + b"\1" + bytes(7) + b"\5\0" + bytes(4)).line()
+    said = await broken(f"sys.stdout.buffer.write({line!r}); sys.stdout.flush(); time.sleep(60)", trouble=0.05)
+    assert "It sent what cannot be read" in said
+
+
+@in_loop
+async def test_blank_lines_and_a_byte_order_mark_do_no_harm() -> None:
+    """A wrapper prints them before PowerShell's first packet."""
+    script = (
+        "import subprocess, sys; sys.stdout.buffer.write(b'\\xef\\xbb\\xbf\\r\\n\\n'); sys.stdout.flush(); "
+        f"sys.exit(subprocess.call({list(STANDIN)!r}))"
+    )
+    async with Process(sys.executable, "-c", script) as client:
+        assert await client.outputs("1 + 1") == ["<I32>2</I32>"]
+
+
+STUCK = """
+import subprocess, sys
+process = subprocess.Popen({command!r}, stdin=subprocess.PIPE)
+for line in sys.stdin:
+    if "<Command" in line:
+        break
+    process.stdin.write(line.encode())
+    process.stdin.flush()
+sys.stdin.read()
+process.kill()
+"""
+
+
+@in_loop
+async def test_a_process_that_stops_answering_is_given_up() -> None:
+    """Its pool is open, and a pipeline waits."""
+    process = Process(
+        sys.executable, "-c", STUCK.format(command=list(STANDIN)), patience=Patience(answer=0.2, ending=1)
+    )
+    await process.client.open()
+    command = process.client.start("'never'")
+    seen = await process.sink.done(command)
+    assert '"PipelineState">5<' in seen[-1].clixml
+    assert "PowerShell has not answered for 0.2 seconds." in seen[-1].clixml
+    process.shell.close()
+    assert process.shell.task
+    await process.shell.task
+
+
+@in_loop
+async def test_a_silent_script_is_not_given_up() -> None:
+    """Everything that it got was acknowledged."""
+    process = Process(patience=Patience(answer=0.1))
+    async with process as client:
+        assert await client.outputs("Start-Sleep -Milliseconds 600; 'late'") == ["<S>late</S>"]
+
+
+@in_loop
+async def test_a_signal_does_not_overtake_the_pipeline() -> None:
+    """Stop and terminate at once after the start: the process is told in an order in which it can do it."""
+    process = Process()
+    async with process as client:
+        stopped = client.start("'a'; Start-Sleep 60")
+        client.shell.signal(stopped, CTRL_C)
+        assert '"PipelineState">3<' in (await client.sink.done(stopped))[-1].clixml
+        ended = client.start("'a'; Start-Sleep 60")
+        client.shell.signal(ended, "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/signal/terminate")
+        assert await client.outputs("'next'") == ["<S>next</S>"]
+    assert process.shell._process
+    assert process.shell._process.returncode == 160
 
 
 @in_loop

@@ -95,7 +95,8 @@ def test_every_field_of_the_specification_is_kept() -> None:
             return value + "x"
         return 7 if value is None else value
 
-    spec = other(JobSpec(ScriptCommand("1"), (Target("a"),)))
+    command = ScriptCommand("1", (1,), (("Name", "n"), ("On", True)), (("x", [1]),), (1, None))
+    spec = other(JobSpec(command, (Target("a"),)))
     assert decode_spec(encode_spec(spec)) == spec
 
 

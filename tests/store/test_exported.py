@@ -184,6 +184,7 @@ FIELDS: list[tuple[int, Change, str]] = [
     (1, lambda head: head["spec"].update(command="1"), "no command"),
     (1, lambda head: head["spec"]["command"].update(text=1), "no script"),
     (1, lambda head: head["spec"]["command"].update(arguments=["<!DOCTYPE x>"]), "argument of the script"),
+    (1, lambda head: head["spec"]["command"].update(arguments=["<S>\ud800</S>"]), "half a surrogate pair"),
     (1, lambda head: head["spec"].update(port=70000), "'port' of JobSpec"),
     (1, lambda head: head["spec"].update(use_ssl=1), "'use_ssl' of JobSpec"),
     (1, lambda head: head["spec"].update(session_names=[1]), "'session_names' of JobSpec"),

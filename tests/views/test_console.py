@@ -8,31 +8,16 @@ import pytest
 
 from remotejobs.model import Outcome, Stream
 from remotejobs.states import EndReason
-from remotejobs.views.concise import concise
 from remotejobs.views.console import Console, failure_text
-from remotejobs.wsman.clixml.records import ErrorRecord, error_record
+from remotejobs.views.errorview import concise
+from remotejobs.wsman.clixml.records import error_record
 from remotejobs.wsman.clixml.write import serialize
 from remotejobs.wsman.psrp.messages import MessageType
 from tests.recordings import RECORDINGS, needs_recordings
 from tests.views.factory import Terminal, end, error, informational, progress, record
 from tests.views.wire import raw_records
 
-
-@pytest.mark.parametrize(
-    ("error_record", "expected"),
-    [
-        (
-            ErrorRecord("Cannot find path.", activity="Get-Item", category="ObjectNotFound"),
-            "Get-Item: Cannot find path.",
-        ),
-        (ErrorRecord("boom", category="OperationStopped", reason="RuntimeException"), "OperationStopped: boom"),
-        (ErrorRecord("x", category="NotSpecified", reason="RuntimeException"), "RuntimeException: x"),
-        (ErrorRecord("just text"), "just text"),
-    ],
-)
-def test_concise(error_record: ErrorRecord, expected: str) -> None:
-    """Semantics 4.13."""
-    assert concise(error_record) == expected
+VIEW = "ConciseView"
 
 
 @needs_recordings
@@ -55,9 +40,10 @@ def test_recorded_errors(case: str, expected: str) -> None:
 
 def test_a_failure_prints_the_error_that_ended_the_script() -> None:
     failure = serialize(error("boom", "", 14))
-    assert failure_text(Outcome(EndReason.CommandFailed, "boom", failure=failure)) == "OperationStopped: boom"
-    assert failure_text(Outcome(EndReason.CommandFailed, "ours", failure=b"<broken")) == "ours"
-    assert failure_text(Outcome(EndReason.CommandFailed, "ours")) == "ours"
+    ended = Outcome(EndReason.CommandFailed, "boom", failure=failure)
+    assert failure_text(ended, VIEW, "web01") == "OperationStopped: boom"
+    assert failure_text(Outcome(EndReason.CommandFailed, "ours", failure=b"<broken"), VIEW, "web01") == "ours"
+    assert failure_text(Outcome(EndReason.CommandFailed, "ours"), VIEW, "web01") == "ours"
 
 
 def test_an_end_without_a_message_is_its_reason() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +39,14 @@ def test_scalars_lists_and_enums_are_values() -> None:
     enum = PSObject(("System.DayOfWeek", "System.Enum"), "Monday", 1)
     out, _ = rendered(("web01", "x"), ("web01", [1, None, 2]), ("web01", enum), show=False)
     assert out == '"Value"\n"x"\n"1"\n"2"\n"Monday"\n'
+
+
+def test_a_value_in_a_cell_is_what_its_to_string_gives() -> None:
+    when, inner = datetime(2026, 11, 20, 15, 4, tzinfo=UTC), bag(n=1)
+    out, _ = rendered(("web01", bag(A=1 / 3, B=when, C=inner, D={}, E=timedelta(hours=36), F=[1, None])))
+    assert out.splitlines()[1] == (
+        '"0.3333333333333333","11/20/2026 3:04:00 PM","@{n=1}","System.Collections.Hashtable","1.12:00:00","1 ","web01"'
+    )
 
 
 def test_formulas_are_disarmed_and_numbers_left_alone() -> None:

@@ -10,23 +10,11 @@ import pytest
 
 from remotejobs.views.display import display, without_origin
 from remotejobs.wsman.clixml.read import deserialize
-from remotejobs.wsman.clixml.values import PSObject, Version
-from tests.recordings import RECORDINGS, needs_recordings
+from remotejobs.wsman.clixml.values import PSObject, Uri, Version
 from tests.views.factory import bag, error, service
-from tests.views.wire import shown_outputs
+from tests.views.screens import plain
 
 KEPT = Path(__file__).parents[1] / "data" / "display.jsonl"
-OUT_OF_SCOPE = {
-    "array-circular",  # a list in a list: its items, where PowerShell shows Capacity, Count, ...
-    "format-objects",  # format records are shown by formatdata.py; Out-String of one alone is an error
-    "string-large",  # cut by the recorder
-}
-
-
-def plain(text: str) -> list[str]:
-    """Without blanks at line ends, and with a plain blank before AM and PM (ICU has U+202F there)."""
-    lines = [line.rstrip() for line in text.replace("\u202f", " ").replace("\r\n", "\n").split("\n")]
-    return "\n".join(lines).rstrip().split("\n")
 
 
 def shown(value: Any, width: int | None = 100) -> list[str]:
@@ -40,22 +28,6 @@ def test_kept_recordings(line: str) -> None:
     if isinstance(value, PSObject):
         value.set_origin("localhost", uuid.UUID(int=1), show=False)
     assert shown(value) == plain(case["display"])
-
-
-@needs_recordings
-@pytest.mark.parametrize("kind", ["cases", "calls"])
-def test_all_recordings(kind: str) -> None:
-    assert RECORDINGS is not None
-    compared, wrong = 0, []
-    for case in sorted((RECORDINGS / "pwsh" / kind).glob("*.json")):
-        if case.stem in OUT_OF_SCOPE:
-            continue
-        for value, expected in shown_outputs(case):
-            compared += 1
-            if shown(value) != plain(expected):
-                wrong.append((case.stem, shown(value), plain(expected)))
-    assert wrong == []
-    assert compared > 20
 
 
 SERVICE_ROW = ["", "Status   Name               DisplayName", "------   ----               -----------"]
@@ -103,11 +75,11 @@ def test_notes_count_even_when_they_are_hidden() -> None:
     assert shown(without_origin(two)) == ["", "A B", "- -", "1 2"]
 
 
-def test_kinds_are_parted_by_blank_lines() -> None:
+def test_text_stands_among_the_rows_of_a_table() -> None:
     assert shown(["a", bag(A=1), bag(A=22), "b", {"k": "v"}, 5]) == [
-        "a", "", " A", " -", " 1", "22", "", "b", "",
+        "a", "", " A", " -", " 1", "22", "b", "",
         "Name                           Value", "----                           -----",
-        "k                              v", "", "5",
+        "k                              v", "5",
     ]  # fmt: skip
 
 
@@ -166,7 +138,7 @@ def test_a_file_stands_under_its_folder() -> None:
 
 
 def test_an_error_among_the_objects_is_its_message() -> None:
-    assert shown(error()) == ["", "Get-Item: Cannot find path '/nope'."]
+    assert shown(error()) == ["Get-Item: Cannot find path '/nope'."]
 
 
 def test_a_hostile_property_name_stays_on_its_line() -> None:
@@ -203,6 +175,61 @@ def test_a_view_survives_an_object_that_only_claims_its_type(type_name: str) -> 
     }
     assert display(PSObject((type_name,), adapted={}), 80)
     assert display(PSObject((type_name,), adapted=odd), 80)
+
+
+def test_a_type_without_a_view_has_its_default_properties() -> None:
+    cim = ("Microsoft.Management.Infrastructure.CimInstance#root/cimv2/Win32_BIOS", "System.Object")
+    members = {"Caption": "c", "Name": "n", "Version": "v", "Manufacturer": "m", "SerialNumber": 1, "Other": None}
+    value = PSObject(cim, adapted={**members, "SMBIOSBIOSVersion": "s"})
+    assert shown(value)[1:] == [
+        "SMBIOSBIOSVersion : s", "Manufacturer      : m", "Name              : n",
+        "SerialNumber      : 1", "Version           : v",
+    ]  # fmt: skip
+
+
+def test_what_a_cim_class_is_shown_by() -> None:
+    disk = ("Microsoft.Management.Infrastructure.CimInstance#root/cimv2/Win32_DiskDrive",)
+    members = {"Caption": "c", "DeviceID": "0", "Size": 10, "Model": "m", "Partitions": 2, "Other": 1}
+    assert shown(PSObject(disk, adapted=members)) == [
+        "", "DeviceID Caption Partitions Size Model", "-------- ------- ---------- ---- -----",
+        "0        c       2          10   m",
+    ]  # fmt: skip
+
+
+def test_a_certificate_stands_under_its_store() -> None:
+    usages = [bag(FriendlyName="Server Authentication", ObjectId="1.3.6"), bag(FriendlyName="x", ObjectId="1")]
+    value = PSObject(
+        ("Deserialized.System.Security.Cryptography.X509Certificates.X509Certificate2",),
+        adapted={"Thumbprint": "AB" * 20, "Subject": "CN=web01"},
+        extended={"PSParentPath": "Microsoft.PowerShell.Security\\Certificate::My", "EnhancedKeyUsageList": usages},
+    )
+    lines = shown(value)
+    assert lines[1] == "   PSParentPath: Microsoft.PowerShell.Security\\Certificate::My"
+    assert lines[-1] == f"{'AB' * 20}  CN=web01             {{Server Authentication, x}}"
+
+
+def test_a_key_of_the_registry_stands_under_its_hive() -> None:
+    members = {"PSParentPath": "Microsoft.PowerShell.Core\\Registry::HKEY_LOCAL_MACHINE", "PSChildName": "SYSTEM"}
+    lines = shown(PSObject(("Microsoft.Win32.RegistryKey",), extended={**members, "Property": ["a", "b"]}))
+    assert lines[1] == "    Hive: HKEY_LOCAL_MACHINE"
+    assert lines[-1].split(maxsplit=1) == ["SYSTEM", "{a, b}"]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("http://user@web01:8080/a/b%20c?q=1#f", ["web01:8080", "Dns", "False", "/a/b c", "{/, a/, b%20c}", "user"]),
+        ("https://10.0.0.1", ["10.0.0.1", "IPv4", "True", "/", "{/}", ""]),
+        ("a/b", ["", "", "", "", "", ""]),
+        ("http://a:x/", ["", "", "", "", "", ""]),
+    ],
+)
+def test_the_parts_of_a_uri(written: str, expected: list[str]) -> None:
+    pairs = dict(line.split(":", 1) for line in shown(Uri(written))[1:])
+    found = {name.strip(): value.strip() for name, value in pairs.items()}
+    names = ("Authority", "HostNameType", "IsDefaultPort", "LocalPath", "Segments", "UserInfo")
+    assert [found[name] for name in names] == expected
+    assert found["OriginalString"] == written
 
 
 def test_a_process_in_megabytes() -> None:

@@ -9,6 +9,7 @@ import pytest
 from remotejobs.model import Stream
 from remotejobs.states import EndReason
 from remotejobs.views.view import view
+from remotejobs.wsman.clixml.values import PSObject
 from tests.views.factory import bag, end, error, informational, progress, raw_record, record, written_to_host
 
 
@@ -96,3 +97,11 @@ def test_each_line_is_written_at_once() -> None:
     shown = view("jsonl", out, io.StringIO())
     shown.record(record(1))
     assert json.loads(out.getvalue())["value"] == 1
+
+
+def test_what_caused_an_error_is_told() -> None:
+    failed = error()
+    cause = PSObject(("System.FormatException",), adapted={"Message": "no number"})
+    failed["Exception"].extended["InnerException"] = cause
+    (line,) = lines(record(failed, "web01", Stream.Error))
+    assert line["value"]["inner_exceptions"] == [{"exception_type": "System.FormatException", "message": "no number"}]

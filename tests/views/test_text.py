@@ -64,6 +64,26 @@ def test_rows_of_one_host_share_a_header_and_no_origin_is_shown() -> None:
     ]  # fmt: skip
 
 
+def test_what_a_host_sent_first_decides_whatever_others_send_between() -> None:
+    screen = Screen()
+    for host, value in (
+        ("web01", service("Running", "a", "A")),
+        ("web02", bag(A=1)),
+        ("web01", bag(A=1)),
+        ("web01", service("Stopped", "b", "B")),
+    ):
+        screen.view.record(record(value, host))
+        screen.view.flush()
+    assert screen.out.getvalue().splitlines() == [
+        "web01: Status   Name               DisplayName", "web01: ------   ----               -----------",
+        "web01: Running  a                  A",
+        "web02: A", "web02: -", "web02: 1",
+        "web01: A : 1",
+        "web01:", "web01: Status   Name               DisplayName",
+        "web01: ------   ----               -----------", "web01: Stopped  b                  B",
+    ]  # fmt: skip
+
+
 def test_a_table_goes_on_after_a_flush_while_rows_fit() -> None:
     screen = Screen()
     for value in ("abc", "d", "longer than before"):

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from remotejobs.wsman.clixml.read import type_names
+from remotejobs.wsman.clixml.values import NO_BASE, PSObject, text
 from tests.recordings import RECORDINGS
 
 DATA = Path(__file__).parents[1] / "data" / "clixml"
@@ -86,3 +88,25 @@ def outputs() -> list[Shown]:
             item = json.loads(line)
             found.append(Shown(**{**item, "raw": item["raw"].encode()}))
     return found
+
+
+def _received(names: tuple[str, ...]) -> list[str]:
+    """Type names as PowerShell shows them after reading; the bag's own first name is no name of the host's."""
+    return [name if name.startswith("Deserialized.") else f"Deserialized.{name}" for name in names]
+
+
+def check_names(raw: bytes, recorded: list[str]) -> None:
+    names = [name for name in recorded if name != "Selected.System.Management.Automation.PSCustomObject"]
+    if names and names[0].startswith("Deserialized."):
+        assert _received(type_names(raw)) == names
+    else:  # a primitive, a bare container, or a type that PowerShell revives: named as on the wire
+        assert type_names(raw)[0] == names[0]
+
+
+def check_text(value: Any, shown: Shown) -> None:
+    if isinstance(value, PSObject) and value.base is not NO_BASE and value.to_string is not None:
+        # The recorder cast to [string], which converts the number inside an enum; what is shown is its text.
+        assert text(value.base) == shown.to_string
+        assert text(value)[:40] in shown.display
+    elif type_names(shown.raw)[0] != "System.Management.Automation.PSPrimitiveDictionary":  # a plain dict here
+        assert text(value)[:400] == shown.to_string[:400]

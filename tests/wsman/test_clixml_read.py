@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 import pytest
 
 from remotejobs.errors import LimitError, ProtocolError
-from remotejobs.views.tojson import to_json
-from remotejobs.wsman.clixml.read import deserialize, type_names
+from remotejobs.wsman.clixml.read import deserialize, objects, type_names
 from remotejobs.wsman.clixml.values import (
     NO_BASE,
     Char,
@@ -25,59 +24,18 @@ from remotejobs.wsman.clixml.values import (
     Uri,
     Version,
     XmlDocument,
-    text,
 )
-from tests.wsman.clixml_recordings import Shown, element, lines, outputs
-
-
-def _received(names: tuple[str, ...]) -> list[str]:
-    """Type names as PowerShell shows them after reading; the bag's own first name is no name of the host's."""
-    return [name if name.startswith("Deserialized.") else f"Deserialized.{name}" for name in names]
-
-
-def _check_names(raw: bytes, recorded: list[str]) -> None:
-    names = [name for name in recorded if name != "Selected.System.Management.Automation.PSCustomObject"]
-    if names and names[0].startswith("Deserialized."):
-        assert _received(type_names(raw)) == names
-    else:  # a primitive, a bare container, or a type that PowerShell revives: named as on the wire
-        assert type_names(raw)[0] == names[0]
-
-
-def _check_text(value: Any, shown: Shown) -> None:
-    if isinstance(value, PSObject) and value.base is not NO_BASE and value.to_string is not None:
-        # The recorder cast to [string], which converts the number inside an enum; what is shown is its text.
-        assert text(value.base) == shown.to_string
-        assert text(value)[:40] in shown.display
-    elif type_names(shown.raw)[0] != "System.Management.Automation.PSPrimitiveDictionary":  # a plain dict here
-        assert text(value)[:400] == shown.to_string[:400]
-
-
-@pytest.mark.parametrize("line", lines("deserialize.jsonl"), ids=lambda line: element(line["clixml"]).decode()[:60])
-def test_reads_and_refuses_what_powershell_does(line: dict[str, Any]) -> None:
-    raw = element(line["clixml"])
-    values = line.get("values", [])
-    if "error" in line or len(values) > 1:  # or two elements, which are not one value
-        with pytest.raises(ProtocolError):
-            deserialize(raw)
-        return
-    if not values:  # nothing, or <Nil/>
-        assert deserialize(raw) is None
-    for shown in values:
-        item = Shown("", raw, shown["type_names"], shown["to_string"], shown["display"], shown["json"])
-        value = deserialize(raw)
-        _check_names(raw, item.type_names)
-        _check_text(value, item)
-        assert to_json(value, 3, compress=True) == item.json
+from tests.wsman.clixml_recordings import Shown, check_names, check_text, outputs
 
 
 @pytest.mark.parametrize("shown", outputs(), ids=lambda shown: shown.case)
 def test_recorded_output(shown: Shown) -> None:
     value = deserialize(shown.raw)
-    _check_names(shown.raw, shown.type_names)
+    check_names(shown.raw, shown.type_names)
     if isinstance(value, PSObject) and value.base is NO_BASE:
         origin = json.loads(shown.json) if not shown.json.endswith("...") else {"RunspaceId": str(UUID(int=0))}
         value.set_origin("localhost", UUID(origin["RunspaceId"]), show=False)
-    _check_text(value, shown)
+    check_text(value, shown)
 
 
 def test_primitives_are_natural_values() -> None:
@@ -106,6 +64,9 @@ def test_primitives_are_natural_values() -> None:
         ("2026-11-20T03:04:05.0061234Z", DateTime(2026, 11, 20, 3, 4, 5, 6123, UTC, tick=4)),
         ("2026-11-20T03:04:05.5+01:00", datetime(2026, 11, 20, 3, 4, 5, 500000, timezone(timedelta(hours=1)))),
         ("2026-11-20", datetime.fromisoformat("2026-11-20")),
+        ("2026-11-20T03:04:05.00000025", DateTime(2026, 11, 20, 3, 4, 5, tick=2)),
+        ("2026-11-20T03:04:05.00000015000", DateTime(2026, 11, 20, 3, 4, 5, tick=2)),
+        ("2026-12-31T23:59:59.99999995", datetime.fromisoformat("2027-01-01")),
     ],
 )
 def test_dates_keep_kind_and_ticks(written: str, value: datetime) -> None:
@@ -115,6 +76,41 @@ def test_dates_keep_kind_and_ticks(written: str, value: datetime) -> None:
         value.utcoffset(),
         getattr(value, "tick", 0),
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("1.50", "1.50"),
+        ("-79228162514264337593543950335", "-79228162514264337593543950335"),
+        ("0.123456789012345678901234567890", "0.1234567890123456789012345679"),
+        ("12345678901.1234567890123456789", "12345678901.123456789012345679"),
+        ("0." + "0" * 50, "0." + "0" * 28),
+    ],
+)
+def test_decimals_have_the_digits_that_dotnet_has_room_for(written: str, value: str) -> None:
+    assert str(deserialize(f"<D>{written}</D>".encode())) == str(Decimal(value))
+
+
+def test_a_single_is_infinite_where_it_is_too_large() -> None:
+    assert deserialize(b"<Obj><LST><Sg>-1e39</Sg><Sg>3.4028235E+38</Sg></LST></Obj>") == [-math.inf, 3.4028235e38]
+
+
+def test_a_document_is_its_elements() -> None:
+    begin = b'\xef\xbb\xbf<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04">'
+    one = b'<Obj RefId="0"><LST><S>a</S></LST></Obj>'
+    assert objects(begin + one + b'<S S="Error">b</S><Nil />' + one + b"</Objs>") == [["a"], "b", None, ["a"]]
+    assert objects(b"<Objs/>") == objects(b'<Objs Version="1.1.0.1" />') == []
+    first, second = objects(begin + one + b'<Ref RefId="0" /></Objs>')
+    assert first is second
+    wrong = (b"<S>a</S>", b'<Objs Version="" />', b'<Objs Version="2.0" />', b"<Objs><Ref RefId='0' /></Objs>", b"")
+    for raw in wrong:
+        with pytest.raises(ProtocolError):
+            objects(raw)
+    with pytest.raises(LimitError):
+        objects(begin + one * 10 + b"</Objs>", max_items=60)
+    with pytest.raises(LimitError):
+        objects(begin + one + b"</Objs>", max_depth=2)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from remotejobs.wsman.clixml.records import (
     ErrorRecord,
     InformationalRecord,
     InformationRecord,
+    InnerException,
     InvocationInfo,
     ProgressRecord,
     error_record,
@@ -118,6 +119,20 @@ def test_an_error_with_all_of_its_members() -> None:
     assert str(record) == "better said"
     state = b'<Obj><MS><I32 N="PipelineState">5</I32>' + raw.replace(b"<Obj ", b'<Obj N="ExceptionAsErrorRecord" ', 1)
     assert error_record(state + b"</MS></Obj>") == record
+
+
+def test_what_caused_an_exception() -> None:
+    cause = PSObject(("Deserialized.System.FormatException",), adapted={"Message": "not a number"})
+    middle = PSObject(("System.InvalidCastException",), adapted={"Message": "no", "InnerException": cause})
+    outer = PSObject(("System.Exception",), adapted={"Message": "failed", "InnerException": middle})
+    record = from_clixml(Stream.Error, PSObject(extended={"Exception": outer}))
+    assert (record.exception_type, record.exception_message) == ("System.Exception", "failed")
+    assert record.inner_exceptions == (
+        InnerException("System.InvalidCastException", "no"),
+        InnerException("System.FormatException", "not a number"),
+    )
+    cause.adapted["InnerException"] = outer  # as a hostile host may have it
+    assert from_clixml(Stream.Error, PSObject(extended={"Exception": outer})) == record
 
 
 @pytest.mark.parametrize(

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-import struct
-import uuid
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from remotejobs.errors import UsageError
-from remotejobs.wsman.clixml.primitives import escape, unescape
 from remotejobs.wsman.clixml.read import deserialize
 from remotejobs.wsman.clixml.values import (
     Byte,
@@ -23,74 +18,55 @@ from remotejobs.wsman.clixml.values import (
     DateTime,
     Int16,
     Int64,
-    OrderedDictionary,
     PSObject,
     SByte,
+    ScriptBlock,
     SecureString,
-    Single,
     TimeSpan,
     UInt16,
     UInt32,
     UInt64,
     Uri,
-    Version,
     XmlDocument,
-    span_ticks,
 )
 from remotejobs.wsman.clixml.write import document, serialize
 from tests.recordings import needs_recordings
-from tests.wsman.clixml_recordings import cases, element, lines, messages
+from tests.wsman.clixml_recordings import ERROR_RECORD, PIPELINE_OUTPUT, cases, element, lines, messages
 
-_NATIVE: dict[str, Any] = {
-    "int": 5,
-    "string": "text",
-    "char": Char("x"),
-    "double": 0.1,
-    "double-large": 1.7976931348623157e308,
-    "float": Single(0.1),
-    "decimal": Decimal("1.50"),
-    "guid": uuid.UUID("12345678-1234-1234-1234-123456789abc"),
-    "version": Version("1.2.3.4"),
-    "array": [1, "a", None],
-    "nested-array": [1, [2, [3, [4]]]],
-    "hashtable": {"a": {"b": {"c": {"d": 1}}}},
-    "ordered": OrderedDictionary(z=1, a=2),
-}
+# A list or dictionary keeps no type name, nor that it was another enumerable; a script block is read as a string.
+_NAMES = re.compile(rb'<TN RefId="\d+">(?:<T>[^<]*</T>)*</TN>|<TNRef RefId="\d+" />')
+
+_SHARED_TEXT = re.compile(rb"<Obj [^>]*><S>[^<]*</S></Obj>")  # written once and referred to; it is read as a text
 
 
-def _recorded(line: dict[str, Any]) -> bytes:
-    return element(re.sub(r">\s+<", "><", line["clixml"]))
-
-
-@pytest.mark.parametrize(
-    "line",
-    [line for line in lines("serialize.jsonl") if line["clixml"]],
-    ids=lambda line: f"{line['name']}-{line['depth']}",
-)
-def test_what_powershell_wrote_is_written_again(line: dict[str, Any]) -> None:
-    raw = _recorded(line)
-    value = deserialize(raw)
-    written = serialize(value)
-    assert serialize(deserialize(written)) == written
-    if line["name"] not in ("fileinfo", "scriptblock"):  # strings written once and referred to; a string is read
-        assert written == raw
-    if line["name"] in _NATIVE:
-        assert serialize(_NATIVE[line["name"]]) == raw
+def _but_for_names(raw: bytes) -> bytes:
+    bare = _NAMES.sub(b"", raw.removeprefix(b"\xef\xbb\xbf"))
+    for tag, read in ((b"SBK", b"S"), (b"IE", b"LST")):
+        bare = re.sub(rb"<(/?)" + tag + rb"\b", rb"<\1" + read, bare)
+    return bare
 
 
 @needs_recordings
-def test_every_recorded_message_survives() -> None:
-    written = 0
+def test_every_recorded_message_is_written_again() -> None:
+    written, deeper = 0, set()
     for kind in ("cases", "calls"):
         for wire, _ in cases(kind):
             if "large" in wire.name:
                 continue
             for direction in ("s2c", "c2s"):
-                for raw in {data for _, data in messages(wire, direction)}:
-                    again = serialize(deserialize(raw))
+                for of_type, raw in {message for message in messages(wire, direction) if message[1]}:
+                    value = deserialize(raw)
+                    again = serialize(value)
+                    if not _SHARED_TEXT.search(raw):
+                        assert _but_for_names(again) == _but_for_names(raw), wire.name
                     assert serialize(deserialize(again)) == again
+                    live = direction == "s2c" and of_type in (PIPELINE_OUTPUT, ERROR_RECORD)
+                    if live and serialize(value, depth=1) != again:
+                        deeper.add(wire.name)
                     written += 1
     assert written > 1000
+    # What a host sends is cut to a depth of 1 already; a few types have more, of which nothing else is known.
+    assert len(deeper) <= 2, deeper
 
 
 @pytest.mark.parametrize(
@@ -125,6 +101,8 @@ def test_every_recorded_message_survives() -> None:
         (datetime(1, 1, 1, tzinfo=UTC), "<DT>0001-01-01T00:00:00Z</DT>"),
         (DateTime(2026, 1, 2, 3, 4, 5, 6, tick=7), "<DT>2026-01-02T03:04:05.0000067</DT>"),
         (datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=-3.5))), "<DT>2026-01-02T00:00:00-03:30</DT>"),
+        (DateTime(2026, 1, 2, tick=7, tzinfo=timezone(timedelta(hours=15))), "<DT>2026-01-01T09:00:00.0000007Z</DT>"),
+        (datetime(2026, 1, 2, tzinfo=timezone(timedelta(seconds=1172))), "<DT>2026-01-01T23:40:28Z</DT>"),
         (timedelta(0), "<TS>PT0S</TS>"),
         (timedelta(days=1, hours=12), "<TS>P1DT12H</TS>"),
         (timedelta(days=2), "<TS>P2D</TS>"),
@@ -132,6 +110,8 @@ def test_every_recorded_message_survives() -> None:
         (TimeSpan(tick=1), "<TS>PT0.0000001S</TS>"),
         (Uri("http://a/?b&c"), "<URI>http://a/?b&amp;c</URI>"),
         (XmlDocument("<a>\n</a>"), "<XD>&lt;a&gt;_x000A_&lt;/a&gt;</XD>"),
+        (ScriptBlock(" 1 < 2\n"), "<SBK> 1 &lt; 2_x000A_</SBK>"),
+        (ScriptBlock(), "<SBK></SBK>"),
         (SecureString("AAEC"), "<SS>AAEC</SS>"),
         (PSObject(("T", "O"), base=()), '<Obj RefId="0"><TN RefId="0"><T>T</T><T>O</T></TN><LST /></Obj>'),
         (
@@ -169,6 +149,7 @@ def test_what_occurs_twice_is_referred_to() -> None:
     "value",
     [
         *(object(), {1, 2}, {None: 1}, timedelta(days=99_999_999), Decimal("NaN"), Decimal("1E-29")),
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=15))),
         *(Decimal(2**96), Decimal("1E+999999"), Char("ab"), [date(2026, 1, 1)]),
     ],
 )
@@ -182,60 +163,72 @@ def test_depth_is_what_powershell_reads() -> None:
     for _ in range(48):
         value = [value]
     assert deserialize(serialize(value)) == value
-    with pytest.raises(UsageError, match="nested"):
-        serialize([[value]])
+    for deeper in ([value], [[value]], {"a": value}):
+        with pytest.raises(UsageError, match="nested"):
+            serialize(deeper)
+
+
+_CUSTOM = ("System.Management.Automation.PSCustomObject", "System.Object")
+
+
+def _live(shown: str, **adapted: Any) -> PSObject:
+    return PSObject(("My.Live", "System.Object"), shown, adapted=adapted)
+
+
+_DAY = PSObject(("System.DayOfWeek", "System.Enum", "System.ValueType", "System.Object"), "Friday", 5)
+
+
+_CREDENTIAL = ("System.Management.Automation.PSCredential",)
+_PAST: list[tuple[Any, str]] = [
+    (_live("text", a=1), "<S>text</S>"),
+    (_DAY, "<S>Friday</S>"),
+    (PSObject(extended={"a": 1}), '<Obj RefId="1"><S>@{a=1}</S><MS><I32 N="a">1</I32></MS></Obj>'),
+    (
+        PSObject(("My.T", *_CUSTOM), extended={"a": _DAY}),
+        (
+            f'<Obj RefId="1"><TN RefId="1"><T>My.T</T><T>{_CUSTOM[0]}</T><T>{_CUSTOM[1]}</T></TN>'
+            '<S>@{a=Friday}</S><MS><S N="a">Friday</S></MS></Obj>'
+        ),
+    ),
+    # What is no object is never cut, nor are containers; but what they hold is, and they lose their members.
+    (5, "<I32>5</I32>"),
+    (PSObject(base="a", extended={"n": 1}), '<Obj RefId="1"><S>a</S><MS><I32 N="n">1</I32></MS></Obj>'),
+    (
+        PSObject(("L",), base=[_live("x"), PSObject(base=(_DAY,))], adapted={"Count": 2}, extended={"n": _DAY}),
+        (
+            '<Obj RefId="1"><TN RefId="1"><T>L</T></TN><LST><S>x</S><Obj RefId="2"><LST><S>Friday</S></LST></Obj></LST>'
+            "</Obj>"
+        ),
+    ),
+    # Some types have a depth of their own.
+    (
+        PSObject(_CREDENTIAL, "c", adapted={"UserName": "u", "Live": _live("x")}),
+        (
+            f'<Obj RefId="1"><TN RefId="1"><T>{_CREDENTIAL[0]}</T></TN><ToString>c</ToString>'
+            '<Props><S N="UserName">u</S><S N="Live">x</S></Props></Obj>'
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("held", "written"), _PAST)
+def test_past_the_depth_an_object_is_its_text(held: Any, written: str) -> None:
+    head = '<Obj RefId="0"><TN RefId="0"><T>My.Live</T><T>System.Object</T></TN><ToString>outer</ToString><Props>'
+    named = re.sub(r"^<(\w+)", r'<\1 N="held"', written)
+    assert serialize(_live("outer", held=held), depth=1).decode() == f"{head}{named}</Props></Obj>"
+
+
+def test_notes_are_as_deep_as_what_holds_them() -> None:
+    live = _live("l", inner=_live("i", innermost=_live("m", a=1)))
+    for depth, shown in ((1, b"<S "), (2, b"<S "), (3, b"<I32 ")):
+        raw = serialize(PSObject(extended={"n": [PSObject(extended={"l": live})]}), depth=depth)
+        assert raw.count(b"<Props>") == depth
+        assert shown in raw
+    assert serialize(live, depth=3) == serialize(live)
 
 
 def test_the_document_is_what_export_clixml_writes() -> None:
     recorded = next(line for line in lines("serialize.jsonl") if line["name"] == "hashtable" and line["depth"] == 2)
-    written = "".join(document([deserialize(_recorded(recorded))]))
+    written = "".join(document([deserialize(element(recorded["clixml"]))]))
     assert re.sub(r">\s+<", "><", written).strip() == re.sub(r">\s+<", "><", recorded["clixml"])
     assert len(list(document(iter([1, 2])))) == 4
-
-
-def _joined(value: str) -> str:
-    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-
-
-_TEXT = st.text(st.characters(codec=None), max_size=30) | st.from_regex(r"[_xX0-9a-fA-F]{0,20}", fullmatch=True)
-
-
-@given(_TEXT)
-def test_every_text_comes_back(value: str) -> None:
-    assert unescape(escape(value)) == _joined(value)
-    assert deserialize(serialize(value)) == _joined(value)
-    assert deserialize(serialize(PSObject(extended={value: value}))).extended == {_joined(value): _joined(value)}
-
-
-_SPANS = st.integers(-(2**63), 2**63 - 1)
-_PRIMITIVES = (
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False)
-    | st.text(st.characters(exclude_categories=["Cs"]))
-    | st.binary()
-    | st.uuids()
-    | st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-(10**20), max_value=10**20)
-    | st.datetimes(timezones=st.none() | st.just(UTC))
-    | st.builds(DateTime, st.integers(1, 9999), st.just(2), st.just(3), tick=st.integers(1, 9))
-    | st.builds(lambda n: TimeSpan(microseconds=n // 10, tick=n % 10), _SPANS)
-)
-_KEYS = st.text(max_size=5) | st.integers(-1000, 1000)
-
-
-@given(st.recursive(_PRIMITIVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_KEYS, inner, max_size=4)))
-def test_every_value_comes_back(value: Any) -> None:
-    assert deserialize(serialize(value)) == value
-
-
-@given(st.floats(width=32, allow_nan=False))
-def test_every_single_comes_back(value: float) -> None:
-    read = deserialize(serialize(Single(value)))
-    assert isinstance(read, Single)
-    assert struct.pack("f", read) == struct.pack("f", value)
-
-
-@given(_SPANS)
-def test_every_time_span_comes_back(ticks: int) -> None:
-    assert span_ticks(deserialize(serialize(TimeSpan(microseconds=ticks // 10, tick=ticks % 10)))) == ticks

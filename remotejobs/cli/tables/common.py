@@ -27,6 +27,11 @@ OUTPUT_FORMAT = enum(
     "format",
     {"Text": 0, "Table": 1, "List": 2, "Json": 3, "Jsonl": 4, "Csv": 5, "Clixml": 6},
 )
+ERROR_VIEW = enum(
+    "System.Management.Automation.ErrorView",
+    "view",
+    {"NormalView": 0, "CategoryView": 1, "ConciseView": 2, "DetailedView": 3},
+)
 JOB_FORMAT = enum("OutputFormat", "format", {"Table": 1, "List": 2, "Json": 3, "Jsonl": 4, "Csv": 5})
 STATE = enum("System.Management.Automation.JobState", "state", {state.name: int(state) for state in JobState})
 
@@ -44,6 +49,13 @@ PASSWORD_FILE = Parameter(
 )
 JOBS_AS = Parameter("OutputFormat", JOB_FORMAT, "How jobs are printed.", default="Table")
 RECORDS_AS = Parameter("OutputFormat", OUTPUT_FORMAT, "How records are printed.", default="Text")
+ERRORS_AS = Parameter(
+    "ErrorView",
+    ERROR_VIEW,
+    "How errors are printed: Concise (what happened and where), Normal (category and error id too, as in Windows"
+    " PowerShell), Category (one line), Detailed (everything that the host sent).",
+    default="ConciseView",
+)
 WHAT_IF = Parameter("WhatIf", SWITCH, "Say what would be done, and do nothing.", aliases=("wi",))
 
 BY_ID, BY_NAME, BY_INSTANCE = "SessionIdParameterSet", "NameParameterSet", "InstanceIdParameterSet"

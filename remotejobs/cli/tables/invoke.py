@@ -13,6 +13,7 @@ from remotejobs.cli.parameters import Command, Example, Parameter, within
 from remotejobs.cli.tables.common import (
     AUTHENTICATION,
     COMMON,
+    ERRORS_AS,
     NO_PASSWORD,
     PASSWORD_FILE,
     RECORDS_AS,
@@ -22,6 +23,7 @@ from remotejobs.cli.values import (
     CLOCK,
     INT,
     OBJECTS,
+    PAIRS,
     PATH,
     SCRIPT,
     SCRIPT_FILE,
@@ -49,6 +51,8 @@ def _check(values: Mapping[str, Any]) -> None:
             " other leaves it to its hosts.",
             error_id=_INVALID,
         )
+    if values.get("InputObject") == ["-"] and "-" in (values.get("ComputerName") or ()):
+        raise UsageError("Standard input (-) is the names of -ComputerName or the -InputObject, not both.")
     if values.get("SessionName") and not disconnected:
         raise UsageError("-SessionName needs -InDisconnectedSession.", error_id=_INVALID)
     without = job or ("-InDisconnectedSession" if disconnected else "")
@@ -100,6 +104,26 @@ INVOKE = Command(
             "Values for the script's param() or $args. Numbers, $true, $false and $null become what they are in"
             " PowerShell. A shell's quotes cannot be seen here: for the text 5 write \"'5'\".",
             aliases=("Args", "Argument", "Arg"),
+        ),
+        Parameter(
+            "Parameter",
+            PAIRS,
+            "Named parameters of the script: Name=value with commas between, a switch as Loud=$true; a value without a"
+            " name goes with the one before, so that Name=a,b is an array. Values are read as in -ArgumentList, or as"
+            " the type after a colon: Count:int=5, Id:string=007, When:datetime=2026-01-31, Wait:timespan=00:05:00;"
+            " also bool, switch, double, decimal, guid.",
+        ),
+        Parameter(
+            "Using",
+            PAIRS,
+            "Values for $using:name in the script, written as for -Parameter.",
+        ),
+        Parameter(
+            "InputObject",
+            OBJECTS,
+            "What the script's $input gives: - is the lines of standard input, sent as they come to every host;"
+            " anything else one value, a list with commas one array. With -AsJob or -InDisconnectedSession all of it is"
+            " read first, 1 MiB at most.",
         ),
         Parameter(
             "ArgumentCredential",
@@ -183,6 +207,7 @@ INVOKE = Command(
             "HideComputerName", SWITCH, "Do not show which host a line or an object came from.", aliases=("HCN",)
         ),
         RECORDS_AS,
+        ERRORS_AS,
         Parameter("FailOnError", SWITCH, "Exit code 2 also when a script completed but wrote errors.", setting=True),
         Parameter(
             "ConnectTimeout",
@@ -240,10 +265,20 @@ INVOKE = Command(
             "A local script, with two arguments, on every host of a server list.",
         ),
         Example(
+            "remotejob invoke '@servers.txt' -FilePath restart.ps1 -Credential ops -Parameter"
+            " 'Name=WinRM,Spooler,Count:int=3,Force=$true'",
+            "Parameters by name: -Name WinRM,Spooler -Count 3 -Force.",
+        ),
+        Example(
             "remotejob invoke '@servers.txt' -ScriptBlock 'param($Path, [pscredential]$Cred) Get-ChildItem $Path"
             " -Credential $Cred' -ArgumentList '\\\\files\\share' -ArgumentCredential 'CORP\\sql' -Credential ops",
             "The second hop: the hosts read a share as CORP\\sql, whose password is asked for. $Cred.Password is it as"
             " a SecureString.",
+        ),
+        Example(
+            "remotejob invoke '@servers.txt' -InputObject - -Credential ops -ScriptBlock"
+            " '$input | ForEach-Object { Get-LocalUser $_ }'",
+            "Behind `cat users.txt |`, or with `< users.txt`: every host gets every line.",
         ),
         Example(
             "remotejob icm web01,web02 { Get-Service WinRM } -Credential ops -OutputFormat Jsonl",

@@ -77,6 +77,7 @@ class _Shown:
 
     def __init__(self, values: Mapping[str, Any], jobs: Sequence[Job]) -> None:
         self._format = values.get("OutputFormat", "Text")
+        self._error_view = values.get("ErrorView", "ConciseView")
         self._jobs = jobs
         self._view: View | None = None
         self._closed = False
@@ -130,6 +131,7 @@ class _Shown:
                 terminal_width=terminal_width(sys.stdout),
                 colour=wants_colour(sys.stderr, os.environ),
                 computer_names=[name for job in self._jobs for name in locations_of(job)],
+                error_view=self._error_view,
             )
         return self._view
 

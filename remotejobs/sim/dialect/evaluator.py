@@ -319,10 +319,23 @@ class Evaluator(Scopes):
             return self.session.environment.get(node.name.upper())
         if node.scope in {"global", "script"}:
             return self.session.variables.get(node.name.lower())
+        if node.scope == "using":
+            return self._using(node.name)
         name = "_" if node.name.lower() == "psitem" else node.name
         if name.lower() in UNKNOWN:
             raise Refusal(f"${node.name}")
         return self.variable(name)
+
+    def _using(self, text: str) -> Any:
+        for key in (text, text.lower()):  # a variable by itself is keyed in lower case
+            if key in self.using:
+                return self.using[key]
+        message = (
+            "A Using variable cannot be retrieved. A Using variable can be used only with Invoke-Command, Start-Job, "
+            "or InlineScript in the script workflow. When it is used with Invoke-Command, the Using variable is valid "
+            "only if the script block is invoked on a remote computer."
+        )
+        raise failure(message, "UsingWithoutInvokeCommand", "InvalidOperation", text)
 
     async def _group(self, node: n.Group) -> Any:
         found: list[Any] = []

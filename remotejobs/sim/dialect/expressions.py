@@ -199,8 +199,15 @@ class Expressions(Scanner):
                 node = Step(operator, node, prefix=False, start=node.start, end=self.at)
             elif self.peek(2) in {"?.", "?["}:
                 raise self.refuse("null-conditional access")
+            elif isinstance(node, (Member, Index)) and self._is_using(node):
+                return Variable(self.text[node.start : self.at], "using", start=node.start, end=self.at)
             else:
                 return node
+
+    def _is_using(self, node: Node) -> bool:
+        while isinstance(node, (Member, Index)):
+            node = node.target
+        return isinstance(node, Variable) and node.scope == "using"
 
     def _member(self, target: Node, *, static: bool) -> Node:
         start = self.at

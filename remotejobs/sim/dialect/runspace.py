@@ -9,12 +9,14 @@ pipelines over the cmdlets of cmdlets.py and windows.py; 2>$null.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from contextlib import aclosing
 from typing import Any
 
 from remotejobs.sim.dialect import cmdlets, windows
 from remotejobs.sim.dialect.blocks import BlockStage
 from remotejobs.sim.dialect.commands import resolve
+from remotejobs.sim.dialect.conversions import plain
 from remotejobs.sim.dialect.errors import Failure, Flow, Refusal
 from remotejobs.sim.dialect.evaluator import Evaluator
 from remotejobs.sim.dialect.members import TypeName
@@ -22,7 +24,7 @@ from remotejobs.sim.dialect.nodes import Source
 from remotejobs.sim.dialect.parser import parse
 from remotejobs.sim.dialect.scopes import Emit, Frame, Session, Stage
 from remotejobs.sim.identity import version_table
-from remotejobs.sim.interpreter import Command, HostMethod, Invocation, Streams
+from remotejobs.sim.interpreter import USING, Command, HostMethod, Invocation, Streams
 from remotejobs.sim.records import Position, ScriptError
 from remotejobs.sim.shells import HostInfo
 
@@ -86,7 +88,10 @@ class DialectRunspace:
         top = Frame("<ScriptBlock>", Source(""), self._session.variables)
         evaluator.frames = [top]
         for command, block in reversed(list(zip(statement, blocks, strict=True))):
-            arguments = list(command.parameters)
+            arguments = [pair for pair in command.parameters if pair[0] != USING]
+            for _, told in (pair for pair in command.parameters if pair[0] == USING):
+                for key, value in plain(told).items():
+                    evaluator.using[b64decode(key).decode("utf-16-le")] = value
             if block:
                 stage = BlockStage(evaluator, block, arguments, out, "<ScriptBlock>")
                 if not command.local_scope:

@@ -136,6 +136,8 @@ class Scanner:
         if braced and ":" in braced:
             scope, name = braced.split(":", 1)
         scope = (scope or "").lower()
+        if scope == "using":  # what stands behind it may belong to it: it is looked up by its text
+            return Variable(found[0], scope, start=start, end=self.at)
         if scope not in {"", "env", "global", "script", "local", "private"}:
             raise self.refuse(f"the variable scope or drive '{scope}:'", start)
         return Variable(name or braced or special, scope, start=start, end=self.at)

@@ -69,6 +69,7 @@ class Scopes:
         self.streams = streams
         self.script = ""
         self.frames: list[Frame] = []
+        self.using: dict[str, Any] = {}  # values of `$using:` expressions, by their texts
         self._count = 0
 
     def variable(self, name: str, default: Any = None) -> Any:

@@ -6,21 +6,21 @@ Knows one value and its text. Must not know XML, objects or messages. What XmlCo
 from __future__ import annotations
 
 import base64
+import math
 import re
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Any, Final, NamedTuple
 
-from remotejobs.wsman.clixml.values import (
+from remotejobs.wsman.clixml.scalars import (
     Byte,
     Char,
     DateTime,
     Int16,
     Int64,
     SByte,
-    SecureString,
     Single,
     TimeSpan,
     UInt16,
@@ -32,13 +32,14 @@ from remotejobs.wsman.clixml.values import (
     number_text,
     span_ticks,
 )
+from remotejobs.wsman.clixml.values import SecureString
 
 _ESCAPE = re.compile(r"_[xX]([0-9a-fA-F]{8}|[0-9a-fA-F]{4})_")
 _ESCAPED = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\U00010000-\U0010ffff]|_(?=[xX])")
 _REAL = re.compile(r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)\s*", re.ASCII)
 _FIXED = re.compile(r"\s*([+-]?(?:[0-9]{1,60}\.?[0-9]{0,60}|\.[0-9]{1,60}))\s*", re.ASCII)
 _DATE = re.compile(
-    r"\s*([0-9]{4})-([0-9]{2})-([0-9]{2})(?:T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,7})[0-9]*)?)?"
+    r"\s*([0-9]{4})-([0-9]{2})-([0-9]{2})(?:T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,99}))?)?"
     r"(Z|[+-][0-9]{2}:[0-9]{2})?\s*",
     re.ASCII,
 )
@@ -54,6 +55,9 @@ _GUID = re.compile(
 _VERSION = re.compile(r"[0-9]{1,10}(?:\.[0-9]{1,10}){1,3}")
 _SPECIAL = {"nan": "nan", "infinity": "inf", "+infinity": "inf", "-infinity": "-inf"}
 _LARGEST_DECIMAL = Decimal(2**96 - 1)
+_LARGEST_SINGLE = 3.4028235677973366e38  # from here on it is infinity
+_WIDE = Context(prec=150, rounding=ROUND_HALF_EVEN)
+_LARGEST_OFFSET = timedelta(hours=14)
 _LARGEST_SPAN = 2**63 - 1  # ticks
 
 
@@ -108,21 +112,31 @@ def _character(written: str) -> Char:
     return Char(chr(_unsigned16(written)))
 
 
-def _real(kind: type[float]) -> Callable[[str], float]:
-    def read(written: str) -> float:
-        found = _REAL.fullmatch(written)
-        if found:
-            return kind(found[1])
-        name = written.strip()
-        return kind({"INF": "inf", "-INF": "-inf"}.get(name) or _SPECIAL[name.lower()])
+def _double(written: str) -> float:
+    found = _REAL.fullmatch(written)
+    if found:
+        return float(found[1])
+    name = written.strip()
+    return float({"INF": "inf", "-INF": "-inf"}.get(name) or _SPECIAL[name.lower()])
 
-    return read
+
+def _single(written: str) -> Single:
+    value = _double(written)
+    return Single(math.copysign(math.inf, value)) if abs(value) >= _LARGEST_SINGLE else Single(value)
 
 
 def _decimal(written: str) -> Decimal:
     found = _FIXED.fullmatch(written)
-    if found and (value := Decimal(found[1])).copy_abs() <= _LARGEST_DECIMAL:
+    if not found:
+        raise ValueError(written)
+    value = Decimal(found[1])
+    _, digits, exponent = value.as_tuple()
+    if len(digits) <= 28 and int(exponent) >= -28:
         return value
+    for places in range(min(-int(exponent), 28), -1, -1):  # as many decimals as its 96 bits have room for
+        rounded = value.quantize(Decimal(1).scaleb(-places), context=_WIDE)
+        if rounded.copy_abs().scaleb(places, _WIDE) <= _LARGEST_DECIMAL:
+            return rounded
     raise ValueError(written)
 
 
@@ -131,9 +145,14 @@ def _date_time(written: str) -> datetime:
     if not found:
         raise ValueError(written)
     year, month, day, hour, minute, second, fraction, zone = found.groups()
-    ticks = int((fraction or "0").ljust(7, "0"))
+    seconds, ticks = 0, int((fraction or "0")[:7].ljust(7, "0"))
+    if fraction and len(fraction) > 7:  # XsdDateTime rounds half to even, and that may be the next second
+        rest, half = int(fraction[7:]), 5 * 10 ** (len(fraction) - 8)
+        seconds, ticks = divmod(ticks + (rest > half or (rest == half and ticks % 2 == 1)), 10_000_000)
     clock = (int(hour or 0), int(minute or 0), int(second or 0), ticks // 10)
     value = datetime(int(year), int(month), int(day), *clock, tzinfo=_zone(zone))
+    if seconds:
+        value += timedelta(seconds=seconds)
     return DateTime.of(value, ticks % 10) if ticks % 10 else value
 
 
@@ -141,9 +160,9 @@ def _zone(written: str | None) -> timezone | None:
     if written is None or written == "Z":
         return UTC if written else None
     hours, minutes = int(written[1:3]), int(written[4:6])
-    if minutes > 59 or hours * 60 + minutes > 14 * 60:
-        raise ValueError(written)
     offset = timedelta(hours=hours, minutes=minutes)
+    if minutes > 59 or offset > _LARGEST_OFFSET:
+        raise ValueError(written)
     return timezone(-offset if written[0] == "-" else offset, f"UTC{written}")  # named: local time, even where it is 0
 
 
@@ -190,7 +209,7 @@ PRIMITIVES: Final = (
     Primitive("I64", "System.Int64", _integer(Int64, -(2**63), 2**63 - 1)),
     Primitive("DT", "System.DateTime", _date_time),
     Primitive("TS", "System.TimeSpan", _time_span),
-    Primitive("Db", "System.Double", _real(float)),
+    Primitive("Db", "System.Double", _double),
     Primitive("D", "System.Decimal", _decimal),
     Primitive("G", "System.Guid", _guid),
     Primitive("Version", "System.Version", _version),
@@ -202,7 +221,7 @@ PRIMITIVES: Final = (
     Primitive("U16", "System.UInt16", _unsigned16),
     Primitive("U32", "System.UInt32", _integer(UInt32, 0, 2**32 - 1)),
     Primitive("U64", "System.UInt64", _integer(UInt64, 0, 2**64 - 1)),
-    Primitive("Sg", "System.Single", _real(Single)),
+    Primitive("Sg", "System.Single", _single),
     Primitive("BA", "System.Byte[]", _bytes),
     Primitive("XD", "System.Xml.XmlDocument", lambda written: XmlDocument(unescape(written))),
     Primitive("SBK", "System.String", unescape),  # PowerShell reads a script block as a string
@@ -234,6 +253,8 @@ def date_time_text(value: datetime) -> str:
     ticks = value.microsecond * 10 + getattr(value, "tick", 0)
     fraction = f".{ticks:07}".rstrip("0") if ticks else ""
     offset = value.utcoffset()
+    if offset is not None and (abs(offset) > _LARGEST_OFFSET or offset % timedelta(minutes=1)):
+        value, offset = value.astimezone(UTC), timedelta(0)  # which .NET has no room for
     if offset is None:
         zone = ""
     elif not offset and value.tzname() == "UTC":

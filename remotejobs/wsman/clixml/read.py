@@ -23,6 +23,7 @@ MAX_ITEMS: Final = 2_000_000  # some 250 MB while decoding
 
 _BOM = b"\xef\xbb\xbf"
 _NAMESPACE = "{http://schemas.microsoft.com/powershell/2004/04}"
+_OURS = re.compile(r"1(\.[0-9]{1,10}){1,3}")
 _START = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<[A-Za-z]")
 _REFERENCE = re.compile(rb"&#(?:x([0-9a-fA-F]{1,8})|([0-9]{1,10}));")
 _HEAD = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<([A-Za-z0-9]+)[^>]*>")
@@ -67,6 +68,25 @@ def deserialize(raw: bytes, *, max_depth: int = MAX_DEPTH, max_items: int = MAX_
         LimitError: It goes past a limit.
     """
     return _Reader(max_depth).value(_parse(raw, max_items), 1) if raw else None
+
+
+def objects(document: bytes, *, max_depth: int = MAX_DEPTH, max_items: int = MAX_ITEMS) -> list[Any]:
+    """Decode a document: the elements inside `<Objs>`, as Import-Clixml reads them.
+
+    Args:
+        document: The whole of it in UTF-8, with or without a byte order mark.
+        max_depth: As for `deserialize`, of each element.
+        max_items: As for `deserialize`, of all elements.
+
+    Raises:
+        ProtocolError: As for `deserialize`, or it is of a version that is none of CLIXML's 1.x.
+        LimitError: As for `deserialize`.
+    """
+    root = _parse(document, max_items)
+    if root.tag != "Objs" or not _OURS.fullmatch(root.get("Version", "1.1.0.1")):
+        raise ProtocolError("A document of the host is not CLIXML of version 1.")
+    reader = _Reader(max_depth)  # one for all: an object may refer to one before it
+    return [reader.value(element, 1) for element in _children(root)]
 
 
 def type_names(raw: bytes) -> tuple[str, ...]:

@@ -76,12 +76,21 @@ class InvocationInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class InnerException:
+    """What caused an exception: its .NET type and its message."""
+
+    exception_type: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorRecord:
     """An error, terminating or not.
 
     Attributes:
         message: As PowerShell shows it: the error details' message, else the exception's, else the category's.
         exception_type, exception_message: .NET type of the exception, empty where only a text came, and its message.
+        inner_exceptions: What caused it, and what caused that, and so on.
         fully_qualified_error_id: Such as `PathNotFound,Microsoft.PowerShell.Commands.GetItemCommand`.
         category: Name of the ErrorCategory, or the number where it has none.
         activity, reason, target_name, target_type: The rest of CategoryInfo.
@@ -107,6 +116,7 @@ class ErrorRecord:
     target: Any = None
     script_stack_trace: str = ""
     invocation: InvocationInfo | None = None
+    inner_exceptions: tuple[InnerException, ...] = ()
 
     @property
     def category_info(self) -> str:
@@ -219,11 +229,7 @@ def error_record(raw: bytes) -> ErrorRecord:
 def _error(value: Any) -> ErrorRecord:
     if not isinstance(value, PSObject):
         return ErrorRecord(text(value))
-    exception = value.get("Exception")
-    kind, said = "", text(exception)
-    if isinstance(exception, PSObject):
-        kind = exception.type_names[0].removeprefix("Deserialized.") if exception.type_names else ""
-        said = _text(exception, "Message") if "Message" in exception else said
+    (kind, said), *inner = _exceptions(value.get("Exception"))
     details, category = _text(value, "ErrorDetails_Message"), _number(value, "ErrorCategory_Category", 0)
     placed = value.get("InvocationInfo")
     if value.get("SerializeExtendedInfo") is True:
@@ -248,7 +254,19 @@ def _error(value: Any) -> ErrorRecord:
         target=value.get("TargetObject"),
         script_stack_trace=_text(value, "ErrorDetails_ScriptStackTrace"),
         invocation=invocation,
+        inner_exceptions=tuple(InnerException(*each) for each in inner),
     )
+
+
+def _exceptions(exception: Any) -> list[tuple[str, str]]:
+    """Type and message of an exception and of those inside it; of a text, or of nothing, the text alone."""
+    found, seen = [], set[int]()  # a hostile one may contain itself
+    while isinstance(exception, PSObject) and id(exception) not in seen:
+        seen.add(id(exception))
+        kind = exception.type_names[0].removeprefix("Deserialized.") if exception.type_names else ""
+        found.append((kind, _text(exception, "Message") if "Message" in exception else text(exception)))
+        exception = exception.get("InnerException")
+    return found or [("", text(exception))]
 
 
 def _invocation(value: PSObject, prefix: str) -> InvocationInfo:

@@ -5,9 +5,10 @@ Knows Python types and how PowerShell turns a value into text. Must not know XML
 A value comes as the natural type where nothing is lost: str, bool, int, float, Decimal, datetime, timedelta, uuid.UUID,
 bytes, list, dict, None. Where the natural type is a little too wide, a subclass of it keeps the rest and behaves like
 it everywhere: Byte ... UInt64 and Single (numbers), Char, Uri, Version and XmlDocument (text), OrderedDictionary,
-DateTime and TimeSpan (only where the seventh digit of the fraction is not 0, which Python cannot hold). A script block
-is its text, as for PowerShell itself. A list or dict keeps no other .NET type name, as PowerShell makes an ArrayList or
-Hashtable of it too. All that has members, or text of its own, is a PSObject.
+DateTime and TimeSpan (only where the seventh digit of the fraction is not 0, which Python cannot hold). BigInteger and
+ScriptBlock are for writing: PowerShell reads an object and a string from them, and so does this. A list or dict keeps
+no other .NET type name, as PowerShell makes an ArrayList or Hashtable of it too. All that has members, or text of its
+own, is a PSObject.
 
 A datetime without tzinfo is of kind Unspecified, one in `datetime.UTC` of kind Utc, any other of kind Local on the
 computer that sent it: the offset is kept, and not turned into that of this computer as PowerShell does.
@@ -19,146 +20,67 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final, Self, final
+from itertools import accumulate
+from typing import Any, Final, final
 
 from remotejobs.errors import UsageError
+from remotejobs.wsman.clixml.scalars import (
+    BigInteger,
+    Byte,
+    Char,
+    DateTime,
+    Int16,
+    Int64,
+    SByte,
+    ScriptBlock,
+    Single,
+    TimeSpan,
+    UInt16,
+    UInt32,
+    UInt64,
+    Uri,
+    Version,
+    XmlDocument,
+    number_text,
+    span_text,
+    span_ticks,
+)
 
-
-class Byte(int):
-    """System.Byte."""
-
-    __slots__ = ()
-
-
-class SByte(int):
-    """System.SByte."""
-
-    __slots__ = ()
-
-
-class Int16(int):
-    """System.Int16."""
-
-    __slots__ = ()
-
-
-class UInt16(int):
-    """System.UInt16."""
-
-    __slots__ = ()
-
-
-class UInt32(int):
-    """System.UInt32."""
-
-    __slots__ = ()
-
-
-class Int64(int):
-    """System.Int64. A plain int is an Int32 where it fits one."""
-
-    __slots__ = ()
-
-
-class UInt64(int):
-    """System.UInt64."""
-
-    __slots__ = ()
-
-
-class Single(float):
-    """System.Single: the number that its decimal text says; a plain float is a Double."""
-
-    __slots__ = ()
-
-
-class Char(str):
-    """System.Char: one UTF-16 code unit, so that it may be half of a surrogate pair."""
-
-    __slots__ = ()
-
-
-class Uri(str):
-    """System.Uri, absolute or not."""
-
-    __slots__ = ()
-
-
-class XmlDocument(str):
-    """The text of a System.Xml.XmlDocument, well-formed."""
-
-    __slots__ = ()
+__all__ = [
+    "NO_BASE",
+    "BigInteger",
+    "Byte",
+    "Char",
+    "DateTime",
+    "Int16",
+    "Int64",
+    "OrderedDictionary",
+    "PSObject",
+    "SByte",
+    "ScriptBlock",
+    "SecureString",
+    "Single",
+    "TimeSpan",
+    "UInt16",
+    "UInt32",
+    "UInt64",
+    "Uri",
+    "Version",
+    "XmlDocument",
+    "container_tag",
+    "number_text",
+    "secure_strings",
+    "span_text",
+    "span_ticks",
+    "text",
+    "type_name",
+]
 
 
 class OrderedDictionary(dict[Any, Any]):
     """System.Collections.Specialized.OrderedDictionary (`[ordered]`); a plain dict is a Hashtable."""
 
     __slots__ = ()
-
-
-class Version(str):
-    """System.Version: two to four numbers. Compare `parts`, not the text: 5.10 is later than 5.9."""
-
-    __slots__ = ()
-
-    @property
-    def parts(self) -> tuple[int, ...]:
-        """The numbers, as many as were given."""
-        return tuple(int(part) for part in self.split("."))
-
-
-class DateTime(datetime):
-    """A datetime with ticks of 100 ns: `tick` (0 to 9) is the seventh digit of the fraction."""
-
-    __slots__ = ("tick",)
-    tick: int
-
-    def __new__(cls, *args: Any, tick: int = 0, **kwargs: Any) -> Self:  # noqa: D102
-        self = super().__new__(cls, *args, **kwargs)
-        self.tick = tick
-        return self
-
-    @classmethod
-    def of(cls, value: datetime, tick: int) -> DateTime:
-        """`value` with a seventh digit."""
-        self = cls.combine(value.date(), value.timetz())
-        self.tick = tick
-        return self
-
-    def __eq__(self, other: object) -> bool:
-        return super().__eq__(other) and self.tick == getattr(other, "tick", 0)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = datetime.__hash__
-
-
-class TimeSpan(timedelta):
-    """A timedelta with ticks of 100 ns: `tick` (0 to 9) is added to it, to a negative one too."""
-
-    __slots__ = ("tick",)
-    tick: int
-
-    def __new__(cls, *args: Any, tick: int = 0, **kwargs: Any) -> Self:  # noqa: D102
-        self = super().__new__(cls, *args, **kwargs)
-        self.tick = tick
-        return self
-
-    def __eq__(self, other: object) -> bool:
-        return super().__eq__(other) and self.tick == getattr(other, "tick", 0)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = timedelta.__hash__
-
-
-def span_ticks(value: timedelta) -> int:
-    """The length of `value` in .NET's ticks of 100 ns."""
-    return (value.days * 86_400_000_000 + value.seconds * 1_000_000 + value.microseconds) * 10 + getattr(
-        value, "tick", 0
-    )
 
 
 @final
@@ -170,7 +92,7 @@ class SecureString:
     """
 
     __slots__ = ("_decrypt", "wire")
-    _NAMED: Final = "ArgumentList["  # no base64 begins like this
+    _NAMED: Final = ("ArgumentList[", "Parameters[", "Using[")  # no base64 begins like these
 
     def __init__(self, wire: str) -> None:
         self.wire = wire
@@ -264,6 +186,7 @@ class _NoBase:
 
 
 NO_BASE: Final = _NoBase()
+_LONGEST_TEXT = 1 << 26  # characters
 _MISSING: Final = object()
 
 
@@ -392,18 +315,27 @@ def text(value: Any) -> str:
     """Turn any value into text as PowerShell's ToString does (invariant culture).
 
     A list is its items with blanks between them, a property bag `@{A=1; B=2}`, an object what its ToString said on the
-    host. Nothing inside is followed more than one level down, so that cycles and size do no harm.
+    host. Nothing inside is followed more than one level down, so that cycles and size do no harm, and what becomes
+    longer than 64 Mi characters is cut.
     """
     if isinstance(value, PSObject):
         if value.to_string is not None:
             return value.to_string
         if value.base is not NO_BASE:
             return type_name(value) if isinstance(value.base, dict) else text(value.base)
-        members = "; ".join([f"{name}={_nested_text(member)}" for name, member in value.properties.items()])
+        members = _joined("; ", [f"{name}={_nested_text(member)}" for name, member in value.properties.items()])
         return f"@{{{members}}}" if members else ""
     if isinstance(value, list | tuple):
-        return " ".join(map(_nested_text, value))
+        return _joined(" ", [_nested_text(item) for item in value])
     return _nested_text(value)
+
+
+def _joined(between: str, parts: list[str]) -> str:
+    """Join up to a limit: a host may refer to one long text as often as it likes."""
+    if sum(map(len, parts)) > _LONGEST_TEXT:
+        parts = [part for part, end in zip(parts, accumulate(map(len, parts)), strict=True) if end <= _LONGEST_TEXT]
+        parts.append("…")
+    return between.join(parts)
 
 
 def _nested_text(value: Any) -> str:
@@ -423,7 +355,7 @@ def _nested_text(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value:%m/%d/}{value.year:04}{value: %H:%M:%S}"
     if isinstance(value, timedelta):
-        return _span_text(value)
+        return span_text(value)
     if isinstance(value, bytes):
         return " ".join(map(str, value))
     if isinstance(value, PSObject):
@@ -431,7 +363,7 @@ def _nested_text(value: Any) -> str:
             return value.to_string
         if value.base is NO_BASE:
             return ""
-        return type_name(value) if isinstance(value.base, list | dict) else text(value.base)
+        return type_name(value) if isinstance(value.base, list | dict) else _nested_text(value.base)
     if isinstance(value, list | tuple | dict):
         return type_name(value)
     return str(value)
@@ -453,41 +385,3 @@ def container_tag(value: PSObject) -> str:
     named = value.type_names[0].removeprefix("Deserialized.") if value.type_names else ""
     named = named.removeprefix("System.Collections.").removeprefix("Generic.").partition("`")[0]
     return {"Stack": "STK", "Queue": "QUE"}.get(named, "LST")
-
-
-def number_text(value: float, digits: int | None = None) -> str:
-    """Write a float as .NET's format G does: `1E+16`, `1E-05`, `NaN`, `Infinity`.
-
-    Args:
-        value: The number.
-        digits: Significant digits (G15, G7); None for the shortest text that reads back as the same number.
-    """
-    if value != value:
-        return "NaN"
-    if value in (float("inf"), float("-inf")):
-        return "Infinity" if value > 0 else "-Infinity"
-    written = repr(float(value)) if digits is None else f"{value:.{digits - 1}e}"
-    sign, numbers, exponent = Decimal(written).as_tuple()
-    scale = len(numbers) + int(exponent)
-    figures = "".join(map(str, numbers)).rstrip("0")
-    minus = "-" if sign else ""
-    if not figures:
-        return minus + "0"
-    if scale > max(digits or (9 if isinstance(value, Single) else 17), len(figures)) or scale < -3:
-        fraction = f".{figures[1:]}" if len(figures) > 1 else ""
-        return f"{minus}{figures[0]}{fraction}E{scale - 1:+03d}"
-    if scale <= 0:
-        return f"{minus}0.{'0' * -scale}{figures}"
-    whole, fraction = figures[:scale].ljust(scale, "0"), figures[scale:]
-    return f"{minus}{whole}.{fraction}" if fraction else minus + whole
-
-
-def _span_text(value: timedelta) -> str:
-    """TimeSpan's constant format: `[-][d.]hh:mm:ss[.fffffff]`."""
-    ticks = span_ticks(value)
-    seconds, fraction = divmod(abs(ticks), 10_000_000)
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    shown = f"{hours:02}:{minutes:02}:{seconds:02}" + (f".{fraction:07}" if fraction else "")
-    return ("-" if ticks < 0 else "") + (f"{days}." if days else "") + shown

@@ -1,7 +1,9 @@
 """From Python to CLIXML, as PowerShell writes it (MS-PSRP 2.2.5; PowerShell's serialization.cs).
 
-Knows which element a value becomes. Must not know messages, records or where the bytes go. Nothing is cut to a depth:
-what is given is written.
+Knows which element a value becomes. Must not know messages, records or where the bytes go.
+
+Depth is PowerShell's: how many objects deep the properties of an object are written as objects; further down only
+their text is. Elements of containers and notes (a custom object is nothing but notes) are as deep as what holds them.
 """
 
 from __future__ import annotations
@@ -15,16 +17,14 @@ from typing import Any, Final
 
 from remotejobs.errors import UsageError
 from remotejobs.wsman.clixml.primitives import date_time_text, decimal_text, escape, real_text, time_span_text
-from remotejobs.wsman.clixml.values import (
-    NO_BASE,
+from remotejobs.wsman.clixml.scalars import (
+    BigInteger,
     Byte,
     Char,
     Int16,
     Int64,
-    OrderedDictionary,
-    PSObject,
     SByte,
-    SecureString,
+    ScriptBlock,
     Single,
     UInt16,
     UInt32,
@@ -32,7 +32,14 @@ from remotejobs.wsman.clixml.values import (
     Uri,
     Version,
     XmlDocument,
+)
+from remotejobs.wsman.clixml.values import (
+    NO_BASE,
+    OrderedDictionary,
+    PSObject,
+    SecureString,
     container_tag,
+    text,
 )
 
 MAX_DEPTH: Final = 50  # a value inside 49 others is not read by PowerShell
@@ -45,28 +52,40 @@ _INTEGERS = {
     UInt32: "U32",
     Int64: "I64",
     UInt64: "U64",
+    BigInteger: "Obj",
 }
-_TEXTS = {Char: "C", Uri: "URI", Version: "Version", XmlDocument: "XD"}
+_TEXTS = {Char: "C", ScriptBlock: "SBK", Uri: "URI", Version: "Version", XmlDocument: "XD"}
 _ARRAY = ("System.Object[]", "System.Array", "System.Object")
 _HASHTABLE = ("System.Collections.Hashtable", "System.Object")
 _ORDERED = ("System.Collections.Specialized.OrderedDictionary", "System.Object")
+_CUSTOM = ("System.Management.Automation.PSCustomObject", "System.Object")
+# Types that have a depth of their own, wherever they stand.
+_DEPTHS = {
+    "System.Exception": 1,
+    "System.Net.IPAddress": 1,
+    "System.Management.Automation.PSCredential": 1,
+    "System.Management.Automation.Job": 2,
+    "Microsoft.Management.Infrastructure.CimInstance": 1,
+}
 _BIG_INTEGER = ("System.Numerics.BigInteger", "System.ValueType", "System.Object")
 _FORBIDDEN = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\ufffe": "&#xFFFE;", "\uffff": "&#xFFFF;"})
 
 
-def serialize(value: Any) -> bytes:
+def serialize(value: Any, *, depth: int | None = None) -> bytes:
     """Write one value as one element, UTF-8, no byte order mark; None is `<Nil />`.
 
     Args:
         value: None, bool, int (Int32, else Int64, else BigInteger), float, str, bytes, Decimal, datetime, timedelta,
             UUID, list or tuple (Object[]), dict (Hashtable), a PSObject or a type of `values`. What occurs twice is
             written once and referred to, cycles among it.
+        depth: Levels of properties written as objects, from 1; None for all, as PowerShell's remoting does with what
+            it has received. It takes 1 for its own objects in remoting, and 2 in Export-Clixml.
 
     Raises:
         UsageError: It holds something else, a number that .NET has no room for, or 50 values inside each other.
     """
     writer = _Writer()
-    writer.value(value, "", 1)
+    writer.value(value, "", 1, depth)
     return "".join(writer.pieces).encode()
 
 
@@ -96,31 +115,43 @@ class _Writer:
         self._objects: dict[int, tuple[int, Any]] = {}  # id: RefId, and the object, lest its id be used again
         self._types: dict[tuple[str, ...], int] = {}
 
-    def value(self, value: Any, name: str, depth: int) -> None:
-        """Write the element of `value`; `name` is its N attribute as it is written, or empty."""
+    def value(self, value: Any, name: str, level: int, depth: int | None) -> None:
+        """Write the element of `value`.
+
+        Args:
+            value: What is written.
+            name: Its N attribute as it is written, or empty.
+            level: Values that it is inside of, and itself.
+            depth: Levels of properties that are left; None for all.
+        """
+        if level >= MAX_DEPTH:
+            raise UsageError(f"A value is nested {level} deep; PowerShell reads {MAX_DEPTH - 1} at most.")
         if isinstance(value, PSObject | list | tuple | dict):
-            self._object(value, name, depth)
+            self._object(value, name, level, depth)
             return
         try:
             tag, content = _primitive(value)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             raise UsageError(f"PowerShell has no room for this {type(value).__name__}: {value!r:.40}.") from None
         if tag == "Obj":
-            self._object(_big_integer(value), name, depth)
-        elif content or tag == "S":
+            self._object(_big_integer(value), name, level, depth)
+        elif content or tag in ("S", "SBK"):
             self.pieces.append(f"<{tag}{name}>{content}</{tag}>")
         else:
             self.pieces.append(f"<{tag}{name} />")
 
-    def _object(self, value: PSObject | list[Any] | tuple[Any, ...] | dict[Any, Any], name: str, depth: int) -> None:
+    def _object(
+        self, value: PSObject | list[Any] | tuple[Any, ...] | dict[Any, Any], name: str, level: int, depth: int | None
+    ) -> None:
         if id(value) in self._objects:
             self.pieces.append(f'<Ref{name} RefId="{self._objects[id(value)][0]}" />')
             return
-        if depth >= MAX_DEPTH:
-            raise UsageError(f"A value is nested {depth} deep; PowerShell reads {MAX_DEPTH - 1} at most.")
-        ref_id = len(self._objects)
-        self._objects[id(value)] = (ref_id, value)
-        self.pieces.append(f'<Obj{name} RefId="{ref_id}">')
+        if depth is not None and isinstance(value, PSObject):
+            depth = next((_DEPTHS[of_type] for of_type in map(_bare, value.type_names) if of_type in _DEPTHS), depth)
+            if depth <= 0 and _is_cut(value):
+                self._cut(value, name, level)
+                return
+        self._begin(value, name)
         if isinstance(value, PSObject):
             self._type_names(value.type_names)
             if value.to_string is not None:
@@ -128,15 +159,34 @@ class _Writer:
                     f"<ToString>{_text(value.to_string)}</ToString>" if value.to_string else "<ToString />"
                 )
             if isinstance(value.base, list | tuple | dict):
-                self._container(value.base, container_tag(value), depth + 1)
+                self._container(value.base, container_tag(value), level + 1, depth)
             elif value.base is not NO_BASE:
-                self.value(value.base, "", depth + 1)
-            self._members("Props", value.adapted, depth + 1)
-            self._members("MS", value.extended, depth + 1)
+                self.value(value.base, "", level + 1, depth)
+            if depth != 0:
+                self._members("Props", value.adapted, level + 1, depth and depth - 1)
+            if depth != 0 or not isinstance(value.base, list | tuple | dict):
+                self._members("MS", value.extended, level + 1, depth)
         else:
             ordered = isinstance(value, OrderedDictionary)
             self._type_names(_ORDERED if ordered else _HASHTABLE if isinstance(value, dict) else _ARRAY)
-            self._container(value, "LST", depth + 1)
+            self._container(value, "LST", level + 1, depth)
+        self.pieces.append("</Obj>")
+
+    def _begin(self, value: Any, name: str) -> None:
+        ref_id = len(self._objects)
+        self._objects[id(value)] = (ref_id, value)
+        self.pieces.append(f'<Obj{name} RefId="{ref_id}">')
+
+    def _cut(self, value: PSObject, name: str, level: int) -> None:
+        """Write what an object past the depth is: its text, and with it the notes that it has."""
+        if not value.extended:
+            self.value(text(value), name, level, 0)
+            return
+        self._begin(value, name)
+        if value.type_names[-2:] == _CUSTOM and len(value.type_names) > 2:  # named by the script
+            self._type_names(value.type_names)
+        self.value(text(value), "", level + 1, 0)
+        self._members("MS", value.extended, level + 1, 0)
         self.pieces.append("</Obj>")
 
     def _type_names(self, names: tuple[str, ...]) -> None:
@@ -147,7 +197,9 @@ class _Writer:
             listed = "".join([f"<T>{_text(name)}</T>" for name in names])
             self.pieces.append(f'<TN RefId="{ref_id}">{listed}</TN>')
 
-    def _container(self, value: list[Any] | tuple[Any, ...] | dict[Any, Any], tag: str, depth: int) -> None:
+    def _container(
+        self, value: list[Any] | tuple[Any, ...] | dict[Any, Any], tag: str, level: int, depth: int | None
+    ) -> None:
         tag = "DCT" if isinstance(value, dict) else tag
         if not value:
             self.pieces.append(f"<{tag} />")
@@ -158,21 +210,30 @@ class _Writer:
                 if key is None:
                     raise UsageError("A dictionary for PowerShell cannot have None for a key.")
                 self.pieces.append("<En>")
-                self.value(key, ' N="Key"', depth)
-                self.value(item, ' N="Value"', depth)
+                self.value(key, ' N="Key"', level, depth)
+                self.value(item, ' N="Value"', level, depth)
                 self.pieces.append("</En>")
         else:
             for item in value:
-                self.value(item, "", depth)
+                self.value(item, "", level, depth)
         self.pieces.append(f"</{tag}>")
 
-    def _members(self, tag: str, members: dict[str, Any], depth: int) -> None:
+    def _members(self, tag: str, members: dict[str, Any], level: int, depth: int | None) -> None:
         if members:
             self.pieces.append(f"<{tag}>")
             for name, value in members.items():
                 quoted = _text(name).replace('"', "&quot;")
-                self.value(value, f' N="{quoted}"', depth)
+                self.value(value, f' N="{quoted}"', level, depth)
             self.pieces.append(f"</{tag}>")
+
+
+def _bare(type_name: str) -> str:
+    return type_name.removeprefix("Deserialized.").partition("#")[0]
+
+
+def _is_cut(value: PSObject) -> bool:
+    """Whether depth counts for it: a container does not, nor a primitive with notes; an enum does."""
+    return value.base is NO_BASE or "System.Enum" in value.type_names
 
 
 def _big_integer(value: int) -> PSObject:

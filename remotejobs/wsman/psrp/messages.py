@@ -7,12 +7,13 @@ are in .NET byte order (`bytes_le`).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from struct import Struct
 from typing import Any
 
-from remotejobs.errors import ProtocolError
+from remotejobs.errors import ProtocolError, UsageError
 from remotejobs.wsman.clixml.values import PSObject
 from remotejobs.wsman.clixml.write import serialize
 from remotejobs.wsman.psrp.sessionkey import secret_names
@@ -41,6 +42,8 @@ class MessageType(IntEnum):
     RUNSPACEPOOL_INIT_DATA = 0x0002100B
     RUNSPACEPOOL_HOST_CALL = 0x00021100
     RUNSPACEPOOL_HOST_RESPONSE = 0x00021101
+    PIPELINE_INPUT = 0x00041002
+    END_OF_PIPELINE_INPUT = 0x00041003
     PIPELINE_OUTPUT = 0x00041004
     ERROR_RECORD = 0x00041005
     PIPELINE_STATE = 0x00041006
@@ -100,11 +103,25 @@ def init_runspacepool() -> bytes:
     )
 
 
-def create_pipeline(script: str, arguments: Sequence[Any] = ()) -> bytes:
-    """CREATE_PIPELINE with one script and positional arguments, no input.
+def create_pipeline(
+    script: str,
+    arguments: Sequence[Any] = (),
+    parameters: Iterable[tuple[str, Any]] = (),
+    *,
+    using: Mapping[str, Any] | None = None,
+    has_input: bool = False,
+) -> bytes:
+    """CREATE_PIPELINE with one script.
 
     Without the Merge properties of 2.2 and later it is right for every version: the server goes by their presence.
     SecureStrings are names of secrets, to be `filled` in for each host.
+
+    Args:
+        script: Its text.
+        arguments: Positional.
+        parameters: Named.
+        using: Values of `$using:` expressions, by the text of each (psrp.using).
+        has_input: Pipeline input will follow, and its end.
 
     Raises:
         UsageError: An argument that CLIXML cannot carry, or a SecureString that came from a host.
@@ -115,11 +132,12 @@ def create_pipeline(script: str, arguments: Sequence[Any] = ()) -> bytes:
         UseLocalScope=None,
         # Three objects: one written three times would become references, which fewer servers have been seen to take.
         **{f"Merge{which}": _enum(_RESULT_TYPES, "None", 0) for which in ("MyResult", "ToResult", "PreviousResults")},
-        Args=[_members(N=None, V=argument) for argument in arguments],
+        Args=[_members(N=None, V=argument) for argument in arguments]
+        + [_members(N=name, V=value) for name, value in (*parameters, *_using(using))],
     )
     data = serialize(
         _members(
-            NoInput=True,
+            NoInput=not has_input,
             ApartmentState=_APARTMENT,
             RemoteStreamOptions=_enum("System.Management.Automation.RemoteStreamOptions", "0", 0),
             AddToHistory=False,
@@ -130,6 +148,26 @@ def create_pipeline(script: str, arguments: Sequence[Any] = ()) -> bytes:
     )
     secret_names(data)
     return data
+
+
+def pipeline_input(value: Any) -> bytes:
+    """The payload of one PIPELINE_INPUT; `$null` is an empty one (recorded).
+
+    Raises:
+        UsageError: CLIXML cannot carry it, or it is a secret.
+    """
+    data = b"" if value is None else serialize(value)
+    if secret_names(data):
+        raise UsageError("A secret cannot be pipeline input: give it in argument_list or parameters.")
+    return data
+
+
+def _using(values: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
+    """The parameter that no script can have, with a dictionary: how PowerShell 5 and later are told (recorded)."""
+    if not values:
+        return []
+    keyed = {b64encode(text.encode("utf-16-le", "surrogatepass")).decode(): value for text, value in values.items()}
+    return [("--%", PSObject(_DICTIONARY, base=keyed))]
 
 
 def _members(**extended: Any) -> PSObject:
@@ -152,5 +190,6 @@ _SCREEN: tuple[tuple[int, str, Any], ...] = (
     (8, "System.Management.Automation.Host.Size", _members(width=120, height=50)),
     (9, "System.String", "remotejobs"),
 )
+_DICTIONARY = ("System.Collections.Generic.Dictionary`2[[System.String],[System.Object]]", "System.Object")
 _RESULT_TYPES = "System.Management.Automation.Runspaces.PipelineResultTypes"
 _APARTMENT = _enum("System.Threading.ApartmentState", "Unknown", 2)

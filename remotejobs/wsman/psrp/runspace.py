@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -155,10 +155,24 @@ class Runspace:
         """The bytes that tell our public key, a payload of PUBLIC_KEY; `encrypted_key` is set by the answer to them."""
         return list(self._cut(MessageType.PUBLIC_KEY, public_key, None, size))
 
-    def starting(self, size: int) -> list[bytes]:
-        """The bytes that start the pipeline: the first packet goes with Command, the others with Send."""
+    def starting(self, size: int, inputs: Iterable[bytes] | None = None) -> list[bytes]:
+        """The bytes that start the pipeline: the first packet goes with Command, the others with Send.
+
+        Args:
+            size: Bytes of a packet at most.
+            inputs: Payloads of PIPELINE_INPUT, which go up with it, and their end; None where there is no input or it
+                comes by `feeding`.
+        """
         self.pipeline_state = PipelineState.Running
-        return list(self._cut(MessageType.CREATE_PIPELINE, self.pipeline, self.pipeline_id, size))
+        packets = list(self._cut(MessageType.CREATE_PIPELINE, self.pipeline, self.pipeline_id, size))
+        return packets if inputs is None else [*packets, *self.feeding(inputs, size, last=True)]
+
+    def feeding(self, inputs: Iterable[bytes], size: int, *, last: bool) -> Iterator[bytes]:
+        """The packets that give the pipeline input: payloads of PIPELINE_INPUT, and with the last their end."""
+        pieces = [p for data in inputs for p in self._cut(MessageType.PIPELINE_INPUT, data, self.pipeline_id, size)]
+        if last:
+            pieces += self._cut(MessageType.END_OF_PIPELINE_INPUT, b"", self.pipeline_id, size)
+        return _join(pieces, size)
 
     def connecting(self, size: int) -> bytes:
         """The bytes that take the pool over: two messages of one fragment each (MS-PSRP 3.1.5.4.28)."""
