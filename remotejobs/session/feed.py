@@ -188,23 +188,6 @@ async def give(
     Returns:
         Why the script may not have got all of it; None where it has, or has ended without.
     """
-    try:
-        await _give(feed, job, target, control, clock, shell, runspace, command_id)
-    except RemoteJobsError as error:
-        return None if isinstance(error, FaultError) and meaning(error).means is Means.GONE else error
-    return None
-
-
-async def _give(
-    feed: Feed,
-    job: PreparedJob,
-    target: Target,
-    control: Control,
-    clock: Clock,
-    shell: PowerShellShell,
-    runspace: Runspace,
-    command_id: str,
-) -> None:
     link = Link(job, target, control, clock)
     opened, position = False, 0
     try:
@@ -232,6 +215,8 @@ async def _give(
                     await send(link, shell, command_id, packet, clock)
             position = part.position
             if part.last:
-                return
+                return None
+    except RemoteJobsError as error:
+        return None if isinstance(error, FaultError) and meaning(error).means is Means.GONE else error
     finally:
         link.transport.close()
