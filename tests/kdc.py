@@ -27,6 +27,15 @@ PASSWORD = "Password-1"
 HOSTS = ("web01", "web02", "web03", "localhost", "127.0.0.1")
 # Principals are compared to the letter, and pywinrm's service is written HTTP.
 SERVICES = ("host", "http", "HTTP", "WSMAN")
+# Services with keys of one kind each, named host/KIND.
+ENCRYPTION = (
+    "aes256-cts-hmac-sha1-96",
+    "aes128-cts-hmac-sha1-96",
+    "aes256-cts-hmac-sha384-192",
+    "aes128-cts-hmac-sha256-128",
+    "camellia256-cts-cmac",
+    "arcfour-hmac",
+)
 USERS = {"alice": "", "bob": "", "expired": "-pwexpire yesterday", "locked": "-allow_tix"}
 
 _LIBDEFAULTS = """\
@@ -43,7 +52,9 @@ _LIBDEFAULTS = """\
 _KRB5 = (
     _LIBDEFAULTS
     + """\
-    permitted_enctypes = aes256-cts-hmac-sha1-96
+    allow_weak_crypto = true
+    allow_rc4 = true
+    permitted_enctypes = {encryption}
 [realms]
     {realm} = {{
         kdc = 127.0.0.1:{port}
@@ -97,7 +108,7 @@ class Kdc:
         self.users_keytab = self.folder / "users.keytab"
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
-        values = {"realm": REALM, "folder": self.folder, "port": self.port}
+        values = {"realm": REALM, "folder": self.folder, "port": self.port, "encryption": " ".join(ENCRYPTION)}
         self.config.write_text(_KRB5.format(**values))
         (self.folder / "kdc.conf").write_text(_KDC.format(**values))
         self._environment = {
@@ -113,6 +124,8 @@ class Kdc:
                 *(f"addprinc {options} -pw {PASSWORD} {user}" for user, options in USERS.items()),
                 *(f"addprinc -randkey {service}/{host}" for host in HOSTS for service in SERVICES),
                 *(f"ktadd -k {self.keytab} {service}/{host}" for host in HOSTS for service in SERVICES),
+                *(f"addprinc -randkey -e {kind}:normal host/{kind}" for kind in ENCRYPTION),
+                *(f"ktadd -k {self.keytab} -e {kind}:normal host/{kind}" for kind in ENCRYPTION),
                 f"ktadd -k {self.alice_keytab} -norandkey alice",
                 f"addprinc -pw {PASSWORD} changed",
                 f"addprinc -pw {PASSWORD} gone",

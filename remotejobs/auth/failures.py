@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from remotejobs.errors import AuthenticationError, ConfigurationError, RemoteJobsError, UnreachableError
+from remotejobs.errors import AuthenticationError, RemoteJobsError, UnreachableError
 
 USER_UNKNOWN: Final = 6
 SERVER_UNKNOWN: Final = 7
@@ -143,10 +143,6 @@ def explain(error: Exception, mechanism: str, host: str, user: str = "") -> Remo
             f"{subject}. {_NTSTATUS[status]}", error_id="LogonFailure", refused=True, ntstatus=status
         )
     kind = type(error).__name__
-    if kind == "FeatureMissingError":
-        return ConfigurationError(
-            f"{subject}. This computer's Kerberos library cannot encrypt messages for WinRM. Give -UseSSL."
-        )
     if kind == "BadBindingsError":
         return AuthenticationError(
             f"{subject}. The host's certificate is not the one that it proves to have: somebody is in between.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import sys
+import threading
 from concurrent.futures import Future
 from contextlib import suppress
 from importlib.util import find_spec
@@ -26,15 +27,7 @@ _RENEW_SECONDS: Final = 600.0  # before its end, or a quarter of its life where 
 
 class _Ticket(NamedTuple):
     got: krb5.Creds
-
-    def ending(self) -> bool:
-        """True when it is time for another one."""
-        import krb5
-
-        times = self.got.times
-        left: int = times.endtime - krb5.timeofday(krb5.init_context())
-        life: int = times.endtime - (times.starttime or times.authtime)
-        return left < min(_RENEW_SECONDS, life / 4)
+    until: float  # time, as the KDC has it, for another one
 
 
 class Tickets:
@@ -50,6 +43,7 @@ class Tickets:
         self._turn: dict[Credential, int] = {}
         self._caches: dict[tuple[Credential, int, str], krb5.CCache] = {}
         self._realm: str | None = None
+        self._lock = threading.Lock()  # for the context: no two threads may use one at a time
 
     def cache(self, credential: Credential, host: str) -> str:
         """The name of a cache with a ticket of `credential` that is good for a while. May wait for a KDC.
@@ -116,31 +110,43 @@ class Tickets:
             self._realm = _default_realm()
         return self._realm
 
+    @functools.cached_property
+    def _context(self) -> krb5.Context:
+        import krb5
+
+        return krb5.init_context()
+
     def close(self) -> None:
         """Destroy the tickets."""
         caches, self._caches, self._held, self._turn = self._caches, {}, {}, {}
-        for cache in caches.values():
-            _destroy(cache)
+        if not caches:
+            return
+        import krb5
+
+        with self._lock:
+            for cache in caches.values():
+                krb5.cc_destroy(self._context, cache)
 
     def _with(self, ticket: _Ticket, key: tuple[Credential, int, str]) -> str:
         """A cache that has this ticket in it."""
         import krb5
 
-        cache = self._caches.get(key)
-        if cache is None:
-            context = krb5.init_context()
-            mine = krb5.cc_new_unique(context, b"MEMORY")
-            krb5.cc_initialize(context, mine, ticket.got.client)
-            krb5.cc_store_cred(context, mine, ticket.got)
-            cache = self._caches.setdefault(key, mine)  # atomic, as above
-            if cache is not mine:
-                _destroy(mine)
-        return f"MEMORY:{(cache.name or b'').decode()}"
+        with self._lock:
+            cache = self._caches.get(key)
+            if cache is None:
+                cache = self._caches[key] = krb5.cc_new_unique(self._context, b"MEMORY")
+                krb5.cc_initialize(self._context, cache, ticket.got.client)
+                krb5.cc_store_cred(self._context, cache, ticket.got)
+            return f"MEMORY:{(cache.name or b'').decode()}"
 
     def _stale(self, ticket: _Ticket | RemoteJobsError) -> bool:
         if isinstance(ticket, RemoteJobsError):
             return not ticket.details.get("refused")
-        return ticket.ending()
+        import krb5
+
+        with self._lock:
+            now: int = krb5.timeofday(self._context)
+        return now > ticket.until
 
     def _fetch(self, credential: Credential) -> _Ticket | RemoteJobsError:
         try:
@@ -154,7 +160,9 @@ class Tickets:
         import krb5
 
         context = krb5.init_context()
-        return _Ticket(_copied(context, credential.ccache) if credential.ccache else self._first(context, credential))
+        got = _copied(context, credential.ccache) if credential.ccache else self._first(context, credential)
+        life = got.times.endtime - (got.times.starttime or got.times.authtime)
+        return _Ticket(got, got.times.endtime - min(_RENEW_SECONDS, life / 4))
 
     def _first(self, context: krb5.Context, credential: Credential) -> krb5.Creds:
         """Ask the KDC (AS-REQ)."""
@@ -204,19 +212,13 @@ def require(*, implicit: bool = False) -> None:
 
 def is_address(host: str) -> bool:
     """Whether a host is named by an IP address, which no domain has a service for."""
-    if ":" not in host and not host[-1:].isdigit():
+    if ":" not in host and not host.replace(".", "").isdigit():
         return False  # as a rule, and a hundred times faster
     try:
         ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         return False
     return True
-
-
-def _destroy(cache: krb5.CCache) -> None:
-    import krb5
-
-    krb5.cc_destroy(krb5.init_context(), cache)
 
 
 def _copied(context: krb5.Context, name: str) -> krb5.Creds:

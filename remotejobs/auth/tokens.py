@@ -127,12 +127,11 @@ class Contexts:
 
         require(implicit=credential is None)
         host, spn, services = self._names(endpoint)
-        delegate, seals = self._option.delegate, not endpoint.ssl
 
         def first(binding: bytes | None) -> tuple[spnego.ContextProxy, bytes | None]:
             refuse_address(spn)
             ticket = self._ticket(credential, spn)
-            return begin("kerberos", ticket, spn, services, binding, delegate=delegate, seals=seals)
+            return begin("kerberos", ticket, spn, services, binding, delegate=self._option.delegate)
 
         return GssContext("Kerberos", "Kerberos", host, first, waits=True)
 
@@ -177,12 +176,11 @@ class Contexts:
         from remotejobs.auth.negotiate import begin
 
         _, spn, services = self._names(endpoint)
-        delegate, seals = self._option.delegate, not endpoint.ssl
         if not _SSPI and not (credential and credential.secret):
             refuse_address(spn)  # without a password it is Kerberos
         credentials = self._credentials(credential, spn)
         if not credentials or "kerberos" in credentials[0].supported_protocols:
-            context, out = begin("negotiate", credentials, spn, services, binding, delegate=delegate, seals=seals)
+            context, out = begin("negotiate", credentials, spn, services, binding, delegate=self._option.delegate)
             if _SSPI or context.negotiated_protocol != "ntlm":
                 return context, out
             credentials = credentials[1:]
