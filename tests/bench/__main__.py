@@ -225,7 +225,7 @@ def start_up() -> Iterator[Budget]:
 
         def took(*words: str) -> float:
             times = []
-            for _ in range(25):
+            for _ in range(60):
                 began = time.perf_counter()
                 subprocess.run([sys.executable, *words], stdout=subprocess.DEVNULL, env=environment, check=True)
                 times.append(time.perf_counter() - began)
