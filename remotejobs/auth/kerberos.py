@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import ipaddress
 import sys
-import threading
 from concurrent.futures import Future
 from contextlib import suppress
 from importlib.util import find_spec
@@ -27,7 +26,22 @@ _RENEW_SECONDS: Final = 600.0  # before its end, or a quarter of its life where 
 
 class _Ticket(NamedTuple):
     got: krb5.Creds
-    until: float  # time, as the KDC has it, for another one
+    context: krb5.Context  # read only: its clock is the KDC's
+
+    def ending(self) -> bool:
+        """True when it is time for another one."""
+        import krb5
+
+        times = self.got.times
+        left: int = times.endtime - krb5.timeofday(self.context)
+        life: int = times.endtime - (times.starttime or times.authtime)
+        return left < min(_RENEW_SECONDS, life / 4)
+
+
+class _Cache(NamedTuple):
+    name: str
+    context: krb5.Context
+    made: krb5.CCache
 
 
 class Tickets:
@@ -41,9 +55,8 @@ class Tickets:
         self._forwardable = forwardable
         self._held: dict[tuple[Credential, int], Future[_Ticket | RemoteJobsError]] = {}
         self._turn: dict[Credential, int] = {}
-        self._caches: dict[tuple[Credential, int, str], krb5.CCache] = {}
+        self._caches: dict[tuple[Credential, int, str], _Cache] = {}
         self._realm: str | None = None
-        self._lock = threading.Lock()  # for the context: no two threads may use one at a time
 
     def cache(self, credential: Credential, host: str) -> str:
         """The name of a cache with a ticket of `credential` that is good for a while. May wait for a KDC.
@@ -110,43 +123,32 @@ class Tickets:
             self._realm = _default_realm()
         return self._realm
 
-    @functools.cached_property
-    def _context(self) -> krb5.Context:
-        import krb5
-
-        return krb5.init_context()
-
     def close(self) -> None:
         """Destroy the tickets."""
         caches, self._caches, self._held, self._turn = self._caches, {}, {}, {}
-        if not caches:
-            return
-        import krb5
-
-        with self._lock:
-            for cache in caches.values():
-                krb5.cc_destroy(self._context, cache)
+        for cache in caches.values():
+            _destroy(cache)
 
     def _with(self, ticket: _Ticket, key: tuple[Credential, int, str]) -> str:
         """A cache that has this ticket in it."""
         import krb5
 
-        with self._lock:
-            cache = self._caches.get(key)
-            if cache is None:
-                cache = self._caches[key] = krb5.cc_new_unique(self._context, b"MEMORY")
-                krb5.cc_initialize(self._context, cache, ticket.got.client)
-                krb5.cc_store_cred(self._context, cache, ticket.got)
-            return f"MEMORY:{(cache.name or b'').decode()}"
+        cache = self._caches.get(key)
+        if cache is None:
+            context = krb5.init_context()
+            made = krb5.cc_new_unique(context, b"MEMORY")
+            krb5.cc_initialize(context, made, ticket.got.client)
+            krb5.cc_store_cred(context, made, ticket.got)
+            mine = _Cache(f"MEMORY:{(made.name or b'').decode()}", context, made)
+            cache = self._caches.setdefault(key, mine)  # atomic, as above
+            if cache is not mine:
+                _destroy(mine)
+        return cache.name
 
     def _stale(self, ticket: _Ticket | RemoteJobsError) -> bool:
         if isinstance(ticket, RemoteJobsError):
             return not ticket.details.get("refused")
-        import krb5
-
-        with self._lock:
-            now: int = krb5.timeofday(self._context)
-        return now > ticket.until
+        return ticket.ending()
 
     def _fetch(self, credential: Credential) -> _Ticket | RemoteJobsError:
         try:
@@ -161,8 +163,7 @@ class Tickets:
 
         context = krb5.init_context()
         got = _copied(context, credential.ccache) if credential.ccache else self._first(context, credential)
-        life = got.times.endtime - (got.times.starttime or got.times.authtime)
-        return _Ticket(got, got.times.endtime - min(_RENEW_SECONDS, life / 4))
+        return _Ticket(got, context)
 
     def _first(self, context: krb5.Context, credential: Credential) -> krb5.Creds:
         """Ask the KDC (AS-REQ)."""
@@ -208,6 +209,12 @@ def require(*, implicit: bool = False) -> None:
             words,
             error_id="ClientKerberosDisabled",
         )
+
+
+def _destroy(cache: _Cache) -> None:
+    import krb5
+
+    krb5.cc_destroy(cache.context, cache.made)
 
 
 def is_address(host: str) -> bool:
