@@ -26,15 +26,26 @@ from remotejobs.engine.descriptors import Capacity, capacity
 from remotejobs.engine.fanout import Fanout
 from remotejobs.engine.guard import Guard
 from remotejobs.engine.policy import RetryPolicy
-from remotejobs.errors import AccessDeniedError, AuthenticationError, FaultError, JobError, RemoteJobsError, StoreError
+from remotejobs.errors import (
+    AccessDeniedError,
+    AuthenticationError,
+    FaultError,
+    JobError,
+    RemoteJobsError,
+    StoreError,
+    UsageError,
+)
 from remotejobs.jobs.connecting import begun
 from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.worker import LeasedJob
-from remotejobs.model import JobSpec, Outcome, SessionOption, Target
-from remotejobs.ports import ChildTask, Clock, JobStore, Refusals, Resume
+from remotejobs.model import CmdCommand, JobSpec, Outcome, SessionOption, Target
+from remotejobs.ports import ChildTask, Clock, HostRunner, JobStore, Refusals, Resume
 from remotejobs.rows import ChildRow, JobRow, Phase, Request
+from remotejobs.session import outcomes
+from remotejobs.session.exchange import read_reply
+from remotejobs.session.intake import Intake
 from remotejobs.session.prepared import PreparedJob, prepare
-from remotejobs.session.runner import PsrpRunner
+from remotejobs.session.runner import PsrpRunner, Runner, WinrsRunner
 from remotejobs.session.sessions import HostSessions
 from remotejobs.states import EndReason
 from remotejobs.store.home import DATABASE, state_directory
@@ -47,6 +58,7 @@ from remotejobs.transport.names import Names
 from remotejobs.transport.tls import client_context
 
 if TYPE_CHECKING:
+    from remotejobs.compat.engines import EngineRun
     from remotejobs.doctor.doctor import Doctor
 
 _log = logging.getLogger(__name__)
@@ -336,6 +348,7 @@ class _Plan(NamedTuple):
     notes: tuple[str, ...]
     account: Callable[[str], str]  # of a credential, by its name
     close: Callable[[], None]  # tickets and hashes go with the job
+    engine: EngineRun | None = None  # where it is not our own
 
 
 def _plan(spec: JobSpec, credentials: Mapping[str, Credential], targets: Sequence[Target] | None = None) -> _Plan:
@@ -345,8 +358,14 @@ def _plan(spec: JobSpec, credentials: Mapping[str, Credential], targets: Sequenc
         UsageError: It cannot be done as written.
     """
     spec = dataclasses.replace(spec, session_option=_absolute(spec.session_option))
+    if isinstance(spec.command, CmdCommand) and spec.in_disconnected_session:
+        raise UsageError(
+            "A cmd shell cannot be disconnected, WinRM does that with PowerShell shells only. Leave "
+            "-InDisconnectedSession out; with -AsJob a process here goes on when this one ends.",
+            error_id="System.InvalidOperationException",
+        )
     connect = Connector(spec, credentials, spec.targets if targets is None else targets)
-    room = capacity(spec.slots)
+    room = capacity(spec.slots, _connections(spec))
     notes: tuple[str, ...] = ()
     if room.slots < min(spec.slots, len(spec.targets)):
         held = f"ThrottleLimit {spec.slots} is held at {room.slots} by the limit of open files"
@@ -355,14 +374,42 @@ def _plan(spec: JobSpec, credentials: Mapping[str, Credential], targets: Sequenc
     prepared = prepare(spec, connect, asyncio.Semaphore(room.spare), secrets, connect.user)
     if targets is None:  # who takes a job over may do without: what has begun needs them no more
         prepared.secrets.require()
-    return _Plan(spec, prepared, room, notes, _accounts(credentials), connect.close)
+    plan = _Plan(spec, prepared, room, notes, _accounts(credentials), connect.close)
+    return plan if spec.engine == "native" else _with_engine(plan, connect, targets)
+
+
+def _connections(spec: JobSpec) -> int:
+    """What one host holds: a stream of input has a connection of its own."""
+    return 2 if spec.command.streamed else 1
+
+
+def _with_engine(plan: _Plan, connect: Connector, targets: Sequence[Target] | None) -> _Plan:
+    """The same with an engine that is not our own; its threads go with the job.
+
+    Raises:
+        UsageError: It is not installed, or cannot do what the job asks for.
+    """
+    from remotejobs.compat.engines import EngineRun
+    from remotejobs.compat.peer import Manners
+
+    spec, manners = plan.spec, Manners(outcomes, Intake, read_reply)
+    asked = spec.targets if targets is None else targets
+    engine = EngineRun(spec, asked, connect, plan.room.slots, plan.prepared.secrets.names, manners)
+
+    def close() -> None:
+        engine.close()
+        plan.close()
+
+    return plan._replace(engine=engine, close=close)
 
 
 def _fed(plan: _Plan, source: Iterable[Any] | AsyncIterable[Any]) -> _Plan:
-    """The same with pipeline input, which is closed with the job."""
+    """The same with input, which is closed with the job."""
     from remotejobs.session.feed import Feed
+    from remotejobs.wsman.pipes import program_input
 
-    feed = Feed(source)
+    command = plan.spec.command
+    feed = Feed(source, program_input(command.code_page)) if isinstance(command, CmdCommand) else Feed(source)
 
     def close() -> None:
         feed.close()
@@ -374,10 +421,12 @@ def _fed(plan: _Plan, source: Iterable[Any] | AsyncIterable[Any]) -> _Plan:
 def _leased(row: JobRow, plan: _Plan, book: JobStore, epoch: int, clock: Clock) -> LeasedJob:
     """Wire a job whose lease was taken; what has ended already stays as it is."""
     job_id, spec = row.id, plan.spec
+    if isinstance(spec.command, CmdCommand) and spec.command.input is not None:
+        plan = _fed(plan, spec.command.input)  # a program reads while it writes: its input does not go up at once
     fanout = Fanout(
         [_task(index, child) for index, child in enumerate(row.children) if child.outcome is None],
         lambda index: book.ledger(job_id, index, epoch),
-        PsrpRunner(plan.prepared, clock),
+        _runner(plan, clock),
         policy=RetryPolicy(spec.session_option.max_connection_retry_count, spec.clocks.open),
         guard=Guard(book, plan.account),
         clock=clock,
@@ -385,8 +434,18 @@ def _leased(row: JobRow, plan: _Plan, book: JobStore, epoch: int, clock: Clock) 
         total=spec.clocks.total,
         deadline=spec.clocks.deadline,
         credential=spec.credential or "",
+        connections=_connections(spec),
     )
     return LeasedJob(book, job_id, epoch, fanout, clock, ended=plan.close)
+
+
+def _runner(plan: _Plan, clock: Clock) -> HostRunner:
+    """What runs this kind of command, with this engine."""
+    job = plan.prepared
+    if plan.engine is not None:
+        begin = plan.engine.begin
+        return Runner(job, clock, lambda _, *task: begin(*task))
+    return WinrsRunner(job, clock) if isinstance(job.spec.command, CmdCommand) else PsrpRunner(job, clock)
 
 
 def _task(index: int, child: ChildRow) -> ChildTask:

@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import IntEnum
-from typing import Any, NamedTuple
+from enum import IntEnum, IntFlag
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
+from remotejobs.errors import UsageError
 from remotejobs.states import EndReason, JobState
 
 DEFAULT_THROTTLE_LIMIT = 32
 DEFAULT_CONFIGURATION = "Microsoft.PowerShell"
+SHELLS = ("powershell", "cmd")
+UTF8 = 65001
+"""The code page of UTF-8."""
 MECHANISMS = ("Default", "Basic", "Negotiate", "NegotiateWithImplicitCredential", "Credssp", "Digest", "Kerberos")
 """PowerShell's AuthenticationMechanism enumeration, in its order."""
+ENGINES = ("native", "pypsrp", "pywinrm")
+"""What can speak to hosts: our own engine, and the established libraries behind the same port."""
 IMPLICIT_MECHANISMS = frozenset({"Default", "Negotiate", "NegotiateWithImplicitCredential", "Kerberos"})
 """Those that do without a credential: with the tickets, or the Windows logon, of the current user."""
 
@@ -32,6 +38,25 @@ class Stream(IntEnum):
     Debug = 5
     Information = 6
     Progress = 7
+
+
+APARTMENT_STATES = ("STA", "MTA", "Unknown")
+"""System.Threading.ApartmentState, in its order."""
+MERGEABLE = (Stream.Error, Stream.Warning, Stream.Verbose, Stream.Debug, Stream.Information)
+"""What a command can send along with its output."""
+
+
+class RemoteStreamOptions(IntFlag):
+    """Which records say where in a script they were written: PowerShell's enumeration, by its names."""
+
+    AddInvocationInfoToErrorRecord = 1
+    AddInvocationInfoToWarningRecord = 2
+    AddInvocationInfoToDebugRecord = 4
+    AddInvocationInfoToVerboseRecord = 8
+    AddInvocationInfo = 15
+
+
+_NO_OPTIONS = RemoteStreamOptions(0)
 
 
 class Record(NamedTuple):
@@ -181,16 +206,97 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class HostInfo:
+    """The user interface that scripts are told of (MS-PSRP 2.2.3.14): what `$Host.UI.RawUI` says there.
+
+    Attributes:
+        buffer_size: Columns and lines. Out-String and the Format- cmdlets are as wide as its columns.
+        window_size: Columns and lines, the largest possible ones too.
+        window_title: Text.
+        foreground_color, background_color: ConsoleColor, by number.
+        cursor_size: Percent.
+    """
+
+    buffer_size: tuple[int, int] = (120, 3000)
+    window_size: tuple[int, int] = (120, 50)
+    window_title: str = "remotejobs"
+    foreground_color: int = 7
+    background_color: int = 0
+    cursor_size: int = 25
+
+
+@dataclass(frozen=True, slots=True)
+class InvocationSettings:
+    """How a command is invoked: PSInvocationSettings, and -ApplicationArguments of New-PSSessionOption.
+
+    Attributes:
+        add_to_history: Get-History and `$MyInvocation.HistoryId` count it, as with Invoke-Command.
+        remote_stream_options: Which records come with an InvocationInfo, which makes each several times as large.
+        apartment_state: `STA`, `MTA` or `Unknown`, which leaves it to the host. Windows only.
+        host: The user interface that it is told of; None is none: what asks for one fails on the host at once, and
+            what is written to it is not sent a second time.
+        application_arguments: What it finds as `$PSSenderInfo.ApplicationArguments`: numbers, texts, times, lists and
+            dictionaries of them; no secrets. PowerShell adds a PSVersionTable of its own. We do not: a host takes a
+            client that names its version for one that serves a debugger, and lets scripts wait for it.
+
+    Raises:
+        UsageError: An apartment state that there is not.
+    """
+
+    add_to_history: bool = True
+    remote_stream_options: RemoteStreamOptions = _NO_OPTIONS
+    apartment_state: str = "Unknown"
+    host: HostInfo | None = HostInfo()
+    application_arguments: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.apartment_state not in APARTMENT_STATES:
+            raise UsageError(
+                f"apartment_state is one of {', '.join(APARTMENT_STATES)}, not {self.apartment_state!r}.",
+                error_id="CannotConvertArgumentNoMessage",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineCommand:
+    """One command of a pipeline (System.Management.Automation.Runspaces.Command).
+
+    Attributes:
+        text: The name of a command, or its path; or a script.
+        is_script: Which of the two.
+        arguments: Names of parameters and values in their order; a positional argument has no name.
+        use_local_scope: Its variables do not outlive it; None leaves that to the host.
+        merged: Streams that go where its output goes.
+        merge_previous_results: Errors of the commands before it are its input too.
+        end_of_statement: The next one begins a statement of its own.
+    """
+
+    text: str
+    is_script: bool = False
+    arguments: tuple[tuple[str | None, Any], ...] = ()
+    use_local_scope: bool | None = None
+    merged: tuple[Stream, ...] = ()
+    merge_previous_results: bool = False
+    end_of_statement: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ScriptCommand:
     """A PowerShell script to run in a fresh runspace.
 
     Attributes:
-        text: The script, as typed between the braces or read from the file.
+        text: The script, as typed between the braces or read from the file; what a pipeline of commands is listed by.
         arguments: Positional arguments (-ArgumentList): plain Python values that CLIXML can carry.
         parameters: Named parameters and their values, in their order; a switch is True or False.
         using: Variables of this side that the script names as `$using:name`, and their values.
         input: What the script's `$input` gives; None where it has no pipeline input, or it is streamed.
         streamed: Its pipeline input came as a stream to the process that ran it, and is kept nowhere.
+        answers: Questions that the script may ask its user, and what they are answered with; see
+            wsman.psrp.prompts.Answers.
+        commands: A pipeline in place of the one script, each with arguments of its own.
+
+    Raises:
+        UsageError: Commands, and arguments or parameters of a script.
     """
 
     text: str
@@ -199,11 +305,54 @@ class ScriptCommand:
     using: tuple[tuple[str, Any], ...] = ()
     input: tuple[Any, ...] | None = None
     streamed: bool = False
+    answers: tuple[tuple[str, Any], ...] = ()
+    commands: tuple[PipelineCommand, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.commands and (self.arguments or self.parameters):
+            raise UsageError(
+                "A pipeline takes no argument_list or parameters: give them to its commands, by add_argument and "
+                "add_parameter.",
+                error_id="AmbiguousParameterSet",
+            )
+
+    @property
+    def pipeline(self) -> tuple[PipelineCommand, ...]:
+        """The commands; a script is one, with all that it is given but variables."""
+        given = (*((None, value) for value in self.arguments), *self.parameters)
+        return self.commands or (PipelineCommand(self.text, is_script=True, arguments=given),)
 
     @property
     def values(self) -> tuple[Any, ...]:
-        """All values that go up with the script, but for its input."""
-        return (*self.arguments, *(value for _, value in (*self.parameters, *self.using)))
+        """All values that it is given, but for its input."""
+        given = [pair for command in self.pipeline for pair in command.arguments]
+        return tuple(value for _, value in (*given, *self.using, *self.answers))
+
+
+@dataclass(frozen=True, slots=True)
+class CmdCommand:
+    """A command line to run by `cmd /c` in a shell of its own (WinRS), which knows no objects.
+
+    Attributes:
+        text: The line, as it would be typed at cmd.
+        code_page: Of what it reads and writes, Windows' number; 65001 is UTF-8.
+        input: Lines of its standard input; None where it has none, or it is streamed.
+        streamed: As of a ScriptCommand.
+    """
+
+    text: str
+    code_page: int = UTF8
+    input: tuple[Any, ...] | None = None
+    streamed: bool = False
+    answers: ClassVar[tuple[tuple[str, Any], ...]] = ()
+
+    @property
+    def values(self) -> tuple[Any, ...]:
+        """As of a ScriptCommand: none, they are in the line."""
+        return ()
+
+
+Command: TypeAlias = ScriptCommand | CmdCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +371,11 @@ class JobSpec:
         in_disconnected_session: Leave each shell Disconnected on its host once the script runs there.
         session_names: What the shells are called on their hosts (-SessionName), see shell_name().
         retry_of: Id of the job whose targets this one tries again.
+        invocation_settings: What else its hosts are told of the command, and of us.
+        engine: What speaks to the hosts, one of ENGINES.
     """
 
-    command: ScriptCommand
+    command: Command
     targets: tuple[Target, ...]
     name: str = ""
     throttle_limit: int = DEFAULT_THROTTLE_LIMIT
@@ -241,6 +392,8 @@ class JobSpec:
     in_disconnected_session: bool = False
     session_names: tuple[str, ...] = ()
     retry_of: int | None = None
+    invocation_settings: InvocationSettings = InvocationSettings()
+    engine: str = "native"
 
     @property
     def slots(self) -> int:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
 _T = TypeVar("_T")
 _MARK = "recorded"
 _PREFIX = "recorded "  # a report's property is called so, with the kind
+_APART = "out of scope: "
 _ONE_IN = 20  # of a kind may be excepted
 
 
@@ -65,20 +66,32 @@ def _marks(kind: str, case: str, excepted: dict[str, str]) -> Iterator[pytest.Ma
         yield pytest.mark.xfail(reason=excepted[case], strict=True)
 
 
+def out_of_scope(reason: str) -> NoReturn:
+    """End the test of a case that means nothing here; it is counted apart."""
+    pytest.skip(_APART + reason)
+
+
 def summary(reports: Iterable[pytest.TestReport]) -> str:
     """`recorded cases: binding 88 of 90 (2 excepted), ...`; empty where no test was of one."""
     outcomes: dict[str, dict[object, set[str]]] = {}
     for report in reports:
         for name, case in report.user_properties:
             if name.startswith(_PREFIX) and (report.when == "call" or report.outcome != "passed"):
-                outcome = "excepted" if report.skipped and hasattr(report, "wasxfail") else report.outcome
+                outcome = _outcome(report)
                 outcomes.setdefault(name.removeprefix(_PREFIX), {}).setdefault(case, set()).add(outcome)
     kinds = []
     for kind, cases in sorted(outcomes.items()):
-        met = sum([found == {"passed"} for found in cases.values()])
+        met, apart = (sum([found == {which} for found in cases.values()]) for which in ("passed", _APART))
         listed_ones = sum(["excepted" in found for found in cases.values()])
-        kinds.append(f"{kind} {met} of {len(cases)}" + (f" ({listed_ones} excepted)" if listed_ones else ""))
+        said = [f"{listed_ones} excepted"] * bool(listed_ones) + [f"{apart} out of scope"] * bool(apart)
+        kinds.append(f"{kind} {met} of {len(cases) - apart}" + (f" ({', '.join(said)})" if said else ""))
     return "recorded cases: " + ", ".join(kinds) if kinds else ""
+
+
+def _outcome(report: pytest.TestReport) -> str:
+    if report.skipped and hasattr(report, "wasxfail"):
+        return "excepted"
+    return _APART if report.skipped and _APART in str(report.longrepr) else report.outcome
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -20,7 +20,7 @@ LAYERS = [
     {"detach"},
     {"views", "sim"},
     {"jobs", "doctor"},
-    {"engine", "session", "store"},
+    {"engine", "session", "compat", "store"},
     {"transport"},
     {"wsman", "auth", "targets"},
     {"clock"},
@@ -36,13 +36,14 @@ LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # What a part may not import although it lies below.
 FORBIDDEN = {
     "sim": {"wsman", "transport", "session", "engine", "store", "jobs", "compose", "api"},
-    "views": {"engine", "session", "store", "transport", "auth"},
+    "views": {"engine", "session", "compat", "store", "transport", "auth"},
     "engine": {"transport", "auth", "targets"},
     "store": {"transport", "auth", "targets"},
     "session": {"auth", "targets"},
-    "doctor": {"engine", "store", "auth"},
-    "jobs": {"transport", "auth", "targets", "engine", "session", "store"},
-    "cli": {"engine", "session", "store", "transport", "wsman", "ports", "rows"},
+    "compat": {"targets"},
+    "doctor": {"engine", "compat", "store", "auth"},
+    "jobs": {"transport", "auth", "targets", "engine", "session", "compat", "store"},
+    "cli": {"engine", "session", "compat", "store", "transport", "wsman", "ports", "rows"},
 }
 PURE = {"asyncio", "socket", "ssl", "time", "threading"}
 NOT_IN = {"wsman": PURE, "auth": PURE, "targets": PURE, "states": PURE, "model": PURE, "errors": PURE}
@@ -59,6 +60,10 @@ ROOMS = {
     "keyring": {"auth"},
     "gssapi": {"auth", "sim"},
     "uvloop": {"compose", "sim"},
+    "pypsrp": {"compat"},
+    "winrm": {"compat"},
+    "requests": {"compat"},
+    "urllib3": {"compat"},
     "cryptography": {"sim", "transport", "wsman", "doctor"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))

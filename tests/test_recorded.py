@@ -52,6 +52,7 @@ def test_the_count() -> None:
         _report("broken", "failed", "setup"),
         _report("excepted", "skipped", wasxfail="its reason"),
         _report("missing", "skipped", "setup"),
+        _report("apart", "skipped", longrepr=("file", 1, "Skipped: out of scope: no such thing here")),
     ]
-    assert summary(reports) == "recorded cases: kind 1 of 5 (1 excepted)"
+    assert summary(reports) == "recorded cases: kind 1 of 5 (1 excepted, 1 out of scope)"
     assert summary([]) == ""

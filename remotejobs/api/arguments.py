@@ -13,6 +13,7 @@ from remotejobs.auth.credentials import Credential, Secret
 from remotejobs.errors import UsageError
 from remotejobs.model import ScriptCommand
 from remotejobs.wsman.clixml.values import OrderedDictionary, PSObject, SecureString
+from remotejobs.wsman.clixml.write import MAX_DEPTH, serialize
 
 _CREDENTIAL = ("System.Management.Automation.PSCredential", "System.Object")
 
@@ -54,7 +55,7 @@ def with_values(
     """Give a script its arguments, named parameters and `$using:` variables.
 
     Args:
-        command: The script.
+        command: The script, or a pipeline that has its values: their secrets are called `Commands[0][Name]`.
         arguments, credentials: As for without_secrets.
         parameters: Values by the names of parameters; their secrets are called `Parameters[Name]`.
         using: Values by the names of variables; their secrets are called `Using[name]`.
@@ -63,10 +64,8 @@ def with_values(
         The script with its values, and the secrets by their names.
 
     Raises:
-        UsageError: As without_secrets; or a name that is empty, or is given twice.
+        UsageError: As without_secrets; or a name that is empty, or is given twice; or a pipeline is given arguments.
     """
-    from urllib.parse import quote  # a name is written to CLIXML as it is
-
     taken, secrets = without_secrets(arguments, credentials)
     taker = _Taker()
     named = [(name.lstrip("-").rstrip(":"), value) for name, value in (parameters or {}).items()]
@@ -74,8 +73,18 @@ def with_values(
     filled = []
     for what, pairs in (("Parameters", named), ("Using", variables)):
         _distinct(what, [name for name, _ in pairs])
-        filled.append(tuple((name, taker.value(value, f"{what}[{quote(name)}]")) for name, value in pairs))
-    command = replace(command, arguments=taken, parameters=filled[0], using=filled[1])
+        filled.append(tuple((name, taker.value(value, f"{what}[{_quoted(name)}]")) for name, value in pairs))
+    commands = tuple(
+        replace(
+            one,
+            arguments=tuple(
+                (name, taker.value(value, f"Commands[{n}][{_quoted(name or str(place))}]"))
+                for place, (name, value) in enumerate(one.arguments)
+            ),
+        )
+        for n, one in enumerate(command.commands)
+    )
+    command = replace(command, arguments=taken, parameters=filled[0], using=filled[1], commands=commands)
     return command, {**secrets, **taker.secrets}
 
 
@@ -98,6 +107,23 @@ def _distinct(what: str, names: Sequence[str]) -> None:
         seen.add(name.lower())
 
 
+def _checked(value: Any, place: str) -> Any:
+    """Refuse here, where its place is known, what CLIXML cannot carry."""
+    if not isinstance(value, str | bytes | float | None):
+        try:
+            serialize(value)
+        except UsageError as error:
+            raise UsageError(f"{place}: {error.message}", error_id=error.error_id) from None
+    return value
+
+
+def _quoted(name: str) -> str:
+    """A name as it can stand in CLIXML and in a place."""
+    from urllib.parse import quote
+
+    return quote(name, safe="", errors="surrogatepass")
+
+
 class _Taker:
     """One list of arguments: the secrets found so far, and the copies of containers, which may hold each other."""
 
@@ -109,7 +135,7 @@ class _Taker:
         members = {"UserName": value.username, "Password": self._secret(SecureString.named(place, called), value)}
         return PSObject(_CREDENTIAL, _CREDENTIAL[0], adapted=members)
 
-    def value(self, value: Any, place: str) -> Any:
+    def value(self, value: Any, place: str, level: int = 1) -> Any:
         if isinstance(value, Secret):
             return self._secret(SecureString.named(place), Credential("", value))
         if isinstance(value, Credential):
@@ -120,17 +146,19 @@ class _Taker:
                 "a Secret."
             )
         if not isinstance(value, list | tuple | dict):
-            return value
+            return _checked(value, place)
+        if level >= MAX_DEPTH:
+            raise UsageError(f"{place[:40]}...: it is nested {level} deep; PowerShell reads {MAX_DEPTH - 1} at most.")
         if id(value) in self._copies:
             return self._copies[id(value)]
         if isinstance(value, dict):
             table = self._copies[id(value)] = OrderedDictionary() if isinstance(value, OrderedDictionary) else {}
             for n, (key, item) in enumerate(value.items()):
-                table[key] = self.value(item, f"{place}[{n}]")
+                table[key] = self.value(item, f"{place}[{n}]", level + 1)
             return table
         items: list[Any] = []
         self._copies[id(value)] = items
-        items += [self.value(item, f"{place}[{n}]") for n, item in enumerate(value)]
+        items += [self.value(item, f"{place}[{n}]", level + 1) for n, item in enumerate(value)]
         return items
 
     def _secret(self, named: SecureString, held: Credential) -> SecureString:

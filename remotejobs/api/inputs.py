@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from remotejobs.errors import UsageError
-from remotejobs.model import ScriptCommand
+from remotejobs.model import Command
 from remotejobs.wsman.clixml.values import PSObject
 
 LIMIT = 1 << 20  # bytes, as CLIXML, of input that is stored with a job
@@ -18,16 +18,16 @@ Source: TypeAlias = Iterable[Any] | AsyncIterable[Any]
 _ONE_VALUE = (str, bytes, bytearray, Mapping, PSObject)
 
 
-async def with_input(command: ScriptCommand, given: Any, *, keep: bool) -> tuple[ScriptCommand, Source | None]:
-    """Give a script its input.
+async def with_input(command: Command, given: Any, *, keep: bool) -> tuple[Command, Source | None]:
+    """Give a command its input.
 
     Args:
-        command: The script.
+        command: The command.
         given: As input_object of invoke_command.
         keep: It has to go with the job: another process runs it, or its hosts alone.
 
     Returns:
-        The script; and what is to be streamed to it, where its input is not within.
+        The command; and what is to be streamed to it, where its input is not within.
 
     Raises:
         UsageError: It is to be kept and is too large, or CLIXML cannot carry it.

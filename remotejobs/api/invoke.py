@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from remotejobs.api.arguments import with_values
+from remotejobs.api.answers import Given, with_answers
+from remotejobs.api.commandlines import command_again, command_of
 from remotejobs.api.common import Credentials, Seconds, credentials_of, home_of, manager_of, store_of, taking_over
 from remotejobs.api.inputs import Source, with_input
+from remotejobs.api.pipeline import Pipeline
 from remotejobs.auth.credentials import Credential
 from remotejobs.errors import ConfigurationError, TargetError, UsageError
 from remotejobs.jobs.job import RemoteJob
@@ -23,10 +25,11 @@ from remotejobs.jobs.scripts import read_script as read_script
 from remotejobs.model import (
     DEFAULT_CONFIGURATION,
     DEFAULT_THROTTLE_LIMIT,
+    SHELLS,
     Clocks,
+    InvocationSettings,
     JobSpec,
     Limits,
-    ScriptCommand,
     SessionOption,
     Target,
     seconds_of,
@@ -38,7 +41,7 @@ from remotejobs.targets.uris import targets_of as targets_of
 
 async def invoke_command(
     computer_name: str | Sequence[str | Target] | None = None,
-    script_block: str | None = None,
+    script_block: str | Pipeline | None = None,
     *,
     file_path: str | Path | None = None,
     connection_uri: str | Sequence[str] | None = None,
@@ -46,6 +49,7 @@ async def invoke_command(
     parameters: Mapping[str, Any] | None = None,
     using: Mapping[str, Any] | None = None,
     input_object: Any = None,
+    answers: Given | None = None,
     credential: Credentials = None,
     authentication: str = "Default",
     use_ssl: bool = False,
@@ -54,6 +58,7 @@ async def invoke_command(
     configuration_name: str = DEFAULT_CONFIGURATION,
     throttle_limit: int = DEFAULT_THROTTLE_LIMIT,
     session_option: SessionOption | None = None,
+    invocation_settings: InvocationSettings | None = None,
     job_name: str = "",
     hide_computer_name: bool = False,
     connect_timeout: Seconds = 30.0,
@@ -65,6 +70,9 @@ async def invoke_command(
     as_job: bool = False,
     in_disconnected_session: bool = False,
     session_name: str | Sequence[str] = (),
+    engine: str = "native",
+    shell: str = SHELLS[0],
+    code_page: int | None = None,
     store: JobStore | None = None,
 ) -> RemoteJob:
     """Run a script block on many hosts (Invoke-Command). Returns at once; the job runs on the current event loop.
@@ -74,7 +82,7 @@ async def invoke_command(
     Args:
         computer_name: Names, ranges (`web[01-20]`), lists (`@file`), exclusions (`!name`), or Targets. A name that
             comes twice runs twice. None is `localhost`, an empty list an error.
-        script_block: The script's text, without the braces.
+        script_block: The script's text, without the braces; or a Pipeline of commands with parameters of their own.
         file_path: A local .ps1 file to run instead.
         connection_uri: Endpoints by URI instead of computer_name.
         argument_list: Positional arguments: None, bool, int, float, str, bytes, Decimal, datetime, timedelta, UUID,
@@ -87,11 +95,20 @@ async def invoke_command(
             which every host gets; anything else is one value. None is no input. Up to 1 MiB of a list or tuple is
             stored with the job; the rest is streamed as hosts take it, from a thread of its own where the iterable is
             no asynchronous one. With as_job and in_disconnected_session all of it is read first, and more is refused.
+        answers: What the script's prompts are answered with; what no answer fits is refused with PowerShell's error. A
+            word is for every choice that has such a label or hot key: `"Yes"` for all confirmations. A mapping, or
+            pairs among the words, is by question: the name of a field (`Name` of `Read-Host Name`, of a mandatory
+            parameter), the message or caption of a choice, the message of a credential prompt or the user that it asks
+            for; `Read-Host`, `Read-Host -AsSecureString`, `Get-Credential`, `ReadKey` where nothing is said. Upper and
+            lower case are the same, `*` and `?` stand for any text and any character. Of several values for one
+            question each is for the next time, and the last one stays. Secret and Credential answer only the question
+            of that very name.
         credential: One for all targets; or by name, `""` for targets that name none.
         authentication: Mechanism: Default (it is Negotiate), Negotiate, Kerberos, Credssp, Basic, Digest.
         use_ssl, port, application_name, configuration_name: How targets are reached that do not say otherwise.
         throttle_limit: Hosts at a time; below 1 means 32.
         session_option: See SessionOption.
+        invocation_settings: See InvocationSettings.
         job_name: A name instead of `Job<id>`.
         hide_computer_name: Display only.
         connect_timeout, auth_timeout: Seconds or timedelta for each host; None is off.
@@ -101,7 +118,13 @@ async def invoke_command(
         limits: What a host may send.
         as_job: Hand it to a process of its own.
         in_disconnected_session: Leave each shell Disconnected on its host once the script runs there.
+        engine: What speaks to the hosts: `native`, or the library `pypsrp` or `pywinrm` (extra `compat`). What a
+            library cannot do is refused by name.
         session_name: With in_disconnected_session: names of the shells, in the order of the hosts, or one for all.
+        shell: `powershell`, or `cmd` (WinRS): script_block is a command line, argument_list its further words, which
+            are quoted for cmd; each line that the program writes is a text, or an error, and its exit code is in
+            `outcome.details`. Text as input_object is its standard input, line by line; bytes go as they are.
+        code_page: What a command line of cmd reads and writes, as Windows numbers it; None is 65001, UTF-8.
         store: Where it is kept. None is memory; with as_job the store of the state directory.
 
     Returns:
@@ -117,12 +140,15 @@ async def invoke_command(
         raise UsageError("Give one of script_block and file_path.", error_id="AmbiguousParameterSet")
     if session_name and not in_disconnected_session:
         raise UsageError("session_name needs in_disconnected_session.", error_id="System.InvalidOperationException")
+    if invocation_settings is not None and shell == "cmd":
+        raise UsageError("invocation_settings are for PowerShell; cmd knows none of them.")
     text = script_block if script_block is not None else read_script(Path(file_path or ""))
     if connection_uri is not None:
         resolved = Resolved(targets_of(connection_uri), ())
     else:
         resolved = targets_named("localhost" if computer_name is None else computer_name, store)
-    command, secrets = with_values(ScriptCommand(text), argument_list, parameters, using)
+    command, secrets = command_of(text, shell, code_page, arguments=argument_list, parameters=parameters, using=using)
+    command, asked = with_answers(command, answers)
     command, source = await with_input(command, input_object, keep=as_job or in_disconnected_session)
     known = credentials_of(credential)
     spec = JobSpec(
@@ -138,6 +164,7 @@ async def invoke_command(
         configuration_name=configuration_name,
         hide_computer_name=hide_computer_name,
         session_option=session_option or SessionOption(),
+        invocation_settings=invocation_settings or InvocationSettings(),
         clocks=Clocks(
             connect=seconds_of(connect_timeout),
             authenticate=seconds_of(auth_timeout),
@@ -147,9 +174,11 @@ async def invoke_command(
         ),
         limits=limits or Limits(),
         in_disconnected_session=in_disconnected_session,
+        engine=engine,
         session_names=(session_name,) if session_name and isinstance(session_name, str) else tuple(session_name),
     )
-    return await start(spec, {**known, **secrets}, notes=resolved.warnings, as_job=as_job, store=store, source=source)
+    given = {**known, **secrets, **asked}
+    return await start(spec, given, notes=resolved.warnings, as_job=as_job, store=store, source=source)
 
 
 async def start(
@@ -195,6 +224,8 @@ async def retry_job(
     parameters: Mapping[str, Any] | None = None,
     using: Mapping[str, Any] | None = None,
     input_object: Any = None,
+    answers: Given | None = None,
+    pipeline: Pipeline | None = None,
     credential: Credentials = None,
     as_job: bool = False,
     store: JobStore | None = None,
@@ -205,9 +236,10 @@ async def retry_job(
         job: The job.
         state: States of its children, as `Failed`.
         reason: End reasons, as `Unreachable` or `TimedOut`. Without either: all that failed or was stopped.
-        argument_list, parameters, using: Instead of the job's own. Each must be given where one of its values is a
-            Secret or a Credential: these are not stored.
+        argument_list, parameters, using, pipeline: Instead of the job's own. Each must be given where one of its
+            values is a Secret or a Credential: these are not stored.
         input_object: Instead of the job's own. It must be given where that came as a stream, which is not stored.
+        answers: Before the job's own; one to a question that has an answer replaces it.
         credential: As for invoke_command.
         as_job: Hand it to a process of its own.
         store: Where the job is, and the new one will be; the state directory's unless given.
@@ -223,10 +255,8 @@ async def retry_job(
     again = retry(found[0], _words(state), _words(reason))
     spec, credentials = again.spec, credentials_of(credential)
     command = spec.command
-    given, secrets = with_values(ScriptCommand(command.text), argument_list or (), parameters, using)
-    for name, values in (("arguments", argument_list), ("parameters", parameters), ("using", using)):
-        if values is not None:
-            command = dataclasses.replace(command, **{name: getattr(given, name)})
+    command, secrets = command_again(command, argument_list, parameters, using, pipeline)
+    command, asked = with_answers(command, answers)
     source = None
     if input_object is not None:
         command, source = await with_input(command, input_object, keep=as_job)
@@ -236,7 +266,7 @@ async def retry_job(
             "again: input_object of retry_job, or run the script again with -InputObject.",
             error_id="InputMissing",
         )
-    spec, credentials = dataclasses.replace(spec, command=command), {**credentials, **secrets}
+    spec, credentials = dataclasses.replace(spec, command=command), {**credentials, **secrets, **asked}
     return await start(spec, credentials, notes=again.notes, as_job=as_job, store=store, source=source)
 
 

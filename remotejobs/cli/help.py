@@ -66,6 +66,10 @@ def _lines(command: Command) -> Iterator[str]:
         yield from _wrap(example.text, "  ")
         yield from ("", f"    {example.line}", "")
     yield from _wrap(_NOTES, "  ")
+    if command.unlike:
+        yield from ("", f"UNLIKE {command.cmdlet.upper()}")
+        for each in command.unlike:
+            yield from _wrap(each, "  ", "    ")
     yield from ("", "EXIT CODES")
     yield from _rows(EXIT_CODES, max(len(code) for code, _ in EXIT_CODES))
 

@@ -18,17 +18,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remotejobs import detach
-from remotejobs.api.arguments import with_values
+from remotejobs.api.answers import with_answers
+from remotejobs.api.commandlines import command_of
 from remotejobs.api.inputs import LIMIT, with_input
 from remotejobs.api.invoke import job_targets, read_script, targets_of
 from remotejobs.auth.credentials import Credential
 from remotejobs.auth.providers import Credentials, names_of
+from remotejobs.cli.answers import answers_of
 from remotejobs.cli.logfile import close_log, open_log
 from remotejobs.config.load import load
 from remotejobs.errors import ConfigurationError, RemoteJobsError, StoreError
 from remotejobs.jobs.job import ChildEnd, RemoteJob
 from remotejobs.jobs.received import ReceivedRecord
-from remotejobs.model import Clocks, JobSpec, Outcome, ScriptCommand, SessionOption, Target
+from remotejobs.model import SHELLS, Clocks, JobSpec, Outcome, ScriptCommand, SessionOption, Target
 from remotejobs.states import EndReason, JobState
 from remotejobs.targets.resolve import Resolved, resolve
 from remotejobs.views.hints import hints
@@ -61,11 +63,18 @@ def invoke(values: Mapping[str, Any], starting: detach.Starting | None) -> int:
         source = [given[0] if given is not None and len(given) == 1 else given]  # a list is one array, as in PowerShell
     else:
         source = None
-    command, secrets = with_values(
-        spec.command, values.get("ArgumentList") or (), values.get("Parameter"), values.get("Using"), found
+    command, secrets = command_of(
+        spec.command.text,
+        values.get("Shell", SHELLS[0]),
+        values.get("CodePage"),
+        arguments=values.get("ArgumentList") or (),
+        parameters=values.get("Parameter"),
+        using=values.get("Using"),
+        credentials=found,
     )
+    command, asked = with_answers(command, answers_of(values, sources.find))
     spec = dataclasses.replace(spec, command=command)
-    credentials |= secrets
+    credentials |= {**secrets, **asked}
     from remotejobs import compose
 
     if starting is not None:
@@ -304,6 +313,7 @@ def _view(values: Mapping[str, Any], spec: JobSpec) -> View:
         colour=wants_colour(sys.stderr, os.environ),
         computer_names=[target.name for target in spec.targets],
         error_view=values.get("ErrorView", "ConciseView"),
+        depth=values.get("Depth", 2),
     )
 
 
@@ -331,6 +341,7 @@ def _spec(values: Mapping[str, Any], targets: tuple[Target, ...]) -> JobSpec:
         configuration_name=values.get("ConfigurationName", default.configuration_name),
         hide_computer_name=bool(values.get("HideComputerName")),
         in_disconnected_session=bool(values.get("InDisconnectedSession")),
+        engine=values.get("Engine", default.engine),
         session_names=tuple(values.get("SessionName") or ()),
         session_option=values.get("SessionOption") or SessionOption(),
         clocks=Clocks(

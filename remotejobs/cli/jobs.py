@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Job = RemoteJob | ChildJob
 FAILED, UNFINISHED = 1, 6
+CONCISE = "ConciseView"
 
 _KEYWORDS = {"Id": "id", "Name": "name", "InstanceId": "instance_id", "State": "state", "Command": "command"}
 _WHOLE_JOBS = ("remove", "retry", "set")  # Remove-Job finds no child by its name
@@ -61,7 +62,7 @@ async def select(verb: str, values: Mapping[str, Any], *, children: bool = True,
     elif given == "Name" and not children:
         jobs = _parents(jobs, values["Name"], errors)
     for error in errors:
-        complain(verb, error)
+        complain(verb, error, values.get("ErrorView", CONCISE))
     return Selection(jobs, bool(errors))
 
 
@@ -81,9 +82,17 @@ def _parents(jobs: Sequence[Job], names: Sequence[str], errors: list[RemoteJobsE
     return parents
 
 
-def complain(verb: str, error: RemoteJobsError) -> None:
-    """Say what went wrong with one job of several."""
-    print(error_line(f"remotejob {verb}", error), file=sys.stderr, flush=True)
+def complain(verb: str, error: RemoteJobsError, error_view: str = CONCISE, computer_name: str = "") -> None:
+    """Say what went wrong with one job of several, or with one host, as -ErrorView has it."""
+    called = f"remotejob {verb}"
+    if error_view == CONCISE:
+        said = error_line(called, error, computer_name)
+    else:
+        from remotejobs.views.errorview import reported
+        from remotejobs.views.terminal import harmless
+
+        said = harmless(reported(error, error_view, activity=called, computer_name=computer_name))
+    print(said, file=sys.stderr, flush=True)
 
 
 def print_jobs(jobs: Sequence[Job], values: Mapping[str, Any], *, children_listed: bool = False) -> None:
@@ -116,12 +125,12 @@ async def each(
     asked = asked or Passwords(values)
     for job in jobs:
         if values.get("WhatIf"):
-            print(_what_if(doing, job))
+            print(what_if(doing, job))
             continue
         try:
             await asked.given(partial(work, job))
         except RemoteJobsError as error:
-            complain(verb, error)
+            complain(verb, error, values.get("ErrorView", CONCISE))
             failed = True
         else:
             done.append(job)
@@ -218,7 +227,8 @@ def locations_of(job: Job) -> list[str]:
     return job.location.split(",")
 
 
-def _what_if(doing: str, job: Job) -> str:
+def what_if(doing: str, job: Job) -> str:
+    """What -WhatIf says."""
     article = "a" if doing == "Stop" else "the"
     return (
         f'What if: Performing the operation "{doing}" on target "Remote Command: {job.command}, associated with'

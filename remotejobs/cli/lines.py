@@ -5,10 +5,11 @@ from __future__ import annotations
 from remotejobs.errors import RemoteJobsError
 
 
-def error_line(called: str, error: RemoteJobsError) -> str:
-    """Return what happened, and PowerShell's error id where there is one."""
+def error_line(called: str, error: RemoteJobsError, computer_name: str = "") -> str:
+    """Return what happened, at which host if it was one, and PowerShell's error id where there is one."""
+    host = f"[{computer_name}] " if computer_name else ""
     error_id = f" [{error.error_id}]" if error.error_id else ""
-    return f"{called}: {one_line(error.message)}{error_id}"
+    return f"{called}: {host}{one_line(error.message)}{error_id}"
 
 
 def one_line(text: str) -> str:

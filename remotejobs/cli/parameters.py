@@ -98,6 +98,7 @@ class Command(NamedTuple):
         refused: Names that people will try, with the sentence that says what to do instead.
         examples: Lines for help.
         check: Refuses values that bind but cannot go together (raises UsageError).
+        unlike: What it does otherwise than the cmdlet, each a sentence or two with the reason, for help.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Command(NamedTuple):
     refused: Mapping[str, str] = MappingProxyType({})
     examples: tuple[Example, ...] = ()
     check: Callable[[Mapping[str, Any]], None] | None = None
+    unlike: tuple[str, ...] = ()
 
     @property
     def sets(self) -> tuple[str, ...]:

@@ -169,11 +169,11 @@ def _versions(records: Sequence[Record]) -> dict[str, str]:
             value = deserialize(record.raw)
         except ProtocolError:
             continue
-        entries = value.value if isinstance(value, PSObject) else value
+        entries = value.base if isinstance(value, PSObject) else value
         if isinstance(entries, dict):
-            named = {str(key): str(entries[key])[:60] for key in entries}
             wanted = ("PSVersion", "PSEdition", "OS", "BuildVersion", "CLRVersion")
-            return {name: "".join(c for c in named[name] if c.isprintable()) for name in wanted if name in named}
+            said = {name: str(entries[name])[:60] for name in wanted if name in entries}
+            return {name: "".join(c for c in words if c.isprintable()) for name, words in said.items()}
     return {}
 
 

@@ -24,17 +24,21 @@ class Capacity(NamedTuple):
     limit: int | None
 
 
-def capacity(wanted: int) -> Capacity:
+def capacity(wanted: int, connections: int = 1) -> Capacity:
     """Raise the soft limit as far as `wanted` hosts need and the hard limit allows, and share out what there is.
 
     A host that ends keeps its connection until its shell is deleted, outside its slot: hence the margin.
+
+    Args:
+        wanted: Hosts at a time.
+        connections: What each holds: 2 where input is streamed beside what is received.
     """
     in_use = _in_use() + _RESERVE
-    limit = _raise_limit(wanted * 5 // 4 + in_use)
+    limit = _raise_limit(wanted * connections * 5 // 4 + in_use)
     if limit is None:
         return Capacity(wanted, max(64, wanted // 10), None)
     free = max(limit - in_use, 5)
-    return Capacity(min(wanted, free * 4 // 5), max(free // 10, 1), limit)
+    return Capacity(min(wanted, max(free * 4 // 5 // connections, 1)), max(free // 10, 1), limit)
 
 
 def _raise_limit(needed: int) -> int | None:

@@ -100,6 +100,7 @@ class Fanout:
         total: Seconds for one child, from its first connection; None is off.
         deadline: Seconds for all, from the beginning of this run; None is off.
         credential: Name of the credential of targets that name none.
+        connections: What a host holds at a time.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Fanout:
         total: float | None = None,
         deadline: float | None = None,
         credential: str = "",
+        connections: int = 1,
     ) -> None:
         self._left = deque(children)
         self._ledger_of = ledger_of
@@ -126,6 +128,7 @@ class Fanout:
         self._total = total
         self._deadline = deadline
         self._credential = credential
+        self._connections = connections
         self._due: float | None = None
         self._group: asyncio.TaskGroup | None = None
         self._vacancy: asyncio.Future[None] | None = None
@@ -188,7 +191,7 @@ class Fanout:
 
     def throttle(self, limit: int) -> None:
         """Have `limit` hosts at a time from now on, or as many as the limit of open files leaves."""
-        self._slots.resize(capacity(limit).slots)
+        self._slots.resize(capacity(limit, self._connections).slots)
         self._vacant()
 
     def notes(self) -> list[str]:

@@ -17,7 +17,7 @@ from remotejobs.jobs.connecting import CONNECT_SECONDS, begun, not_connected, st
 from remotejobs.jobs.properties import JobProperties
 from remotejobs.jobs.reading import Reader, Written
 from remotejobs.jobs.received import ReceivedRecord
-from remotejobs.model import seconds_of
+from remotejobs.model import CmdCommand, seconds_of
 from remotejobs.ports import Clock, JobStore, Running
 from remotejobs.rows import Request
 from remotejobs.states import JobState
@@ -301,7 +301,7 @@ class RemoteJob(JobProperties):
         """Leave every shell on its host, and wait until that is done. A Disconnected job is left as it is.
 
         Raises:
-            JobError: It has ended.
+            JobError: It has ended, or runs a command line of cmd, or with another engine than the native one.
         """
         await self._let_go()
         state = self._state(self.row)
@@ -314,6 +314,11 @@ class RemoteJob(JobProperties):
                 error_id="CannotDisconnectSessionWhenNotOpened",
                 state=state.name,
             )
+        spec, cmd = self.row.spec, isinstance(self.row.spec.command, CmdCommand)
+        if cmd or spec.engine != "native":
+            what = "A cmd shell" if cmd else f"What runs with -Engine {spec.engine}"
+            words = f"{what} cannot be left on its host: stop the job, or let the process here receive it."
+            raise JobError(words, error_id="PSSessionDisconnectFailed")
         self._request(Request.DISCONNECT, "PSSessionDisconnectFailed")
         await self.wait()
 

@@ -100,12 +100,12 @@ def by_state(store: JobStore, state: JobState, now: float) -> list[Found]:
 
 
 def by_command(store: JobStore, commands: Sequence[str]) -> Iterator[Found]:
-    """The jobs whose script equals one of these, blanks around it and case aside, or matches its wildcards as it is."""
+    """The jobs whose script, without the blanks around it and case aside, is one of these or matches its wildcards."""
     texts = {command.strip().casefold() for command in commands}
     patterns = [wildcard(command) for command in commands if has_wildcards(command)]
     for row in store.jobs():
-        text = row.spec.command.text
-        if text.strip().casefold() in texts or any(pattern.fullmatch(text) for pattern in patterns):
+        text = row.spec.command.text.strip()
+        if text.casefold() in texts or any(pattern.fullmatch(text) for pattern in patterns):
             yield Found(row.id)
 
 

@@ -377,7 +377,7 @@ def _check_receive(keep: bool, wait: bool, force: bool, write_events: bool) -> N
     """Refuse what Receive-Job refuses."""
     if keep and wait:
         raise UsageError(
-            "The Keep and Wait parameters cannot be used together: receive with one of them.",
+            "The Wait and Keep parameters cannot be used together in the same command: leave one of them out.",
             error_id="ParameterBindingFailed",
         )
     if not wait:

@@ -135,16 +135,20 @@ class JobProperties:
 
     @property
     def secret_names(self) -> dict[str, str]:
-        """The secret arguments that targets need which have yet to begin, each with what its credential is called.
+        """The secrets that the script needs on some target, each with what its credential is called.
 
+        Arguments are needed where it has yet to begin, answers where it has not ended.
         That is `""` for a Secret, which is of no credential. Empty where somebody who has them runs the job.
         """
         row = self.row
-        if self._owned() or not any(child.outcome is None and child.phase is Phase.QUEUED for child in row.children):
+        left = {child.phase for child in row.children if child.outcome is None}
+        if self._owned() or not left:
             return {}
         from remotejobs.wsman.clixml.values import secure_strings
 
-        found = secure_strings([*row.spec.command.values])
+        command = row.spec.command
+        given = command.values if Phase.QUEUED in left else [value for _, value in command.answers]
+        found = secure_strings([*given])
         return {each.name: each.credential for each in sorted(found, key=lambda each: each.name)}
 
     @property

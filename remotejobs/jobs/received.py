@@ -78,7 +78,9 @@ class ReceivedRecord:
         """The item as Python: a natural value, a PSObject, or a record (ErrorRecord, ProgressRecord, ...).
 
         On Output objects PSComputerName, RunspaceId and PSShowComputerName are removed if the host sent them and
-        added again with our values (semantics of Invoke-Command).
+        added again with our values (semantics of Invoke-Command). What references make many times as large as it came
+        ends with `…` in records of the other streams; an Output object is as it is, and whoever writes it out must
+        expect that it contains itself.
 
         Raises:
             ProtocolError: The host sent CLIXML that breaks the rules or our limits.
@@ -90,13 +92,14 @@ class ReceivedRecord:
     def _decode(self) -> Any:
         from remotejobs.wsman.clixml.read import deserialize
         from remotejobs.wsman.clixml.records import from_clixml
+        from remotejobs.wsman.clixml.tree import bounded
         from remotejobs.wsman.clixml.values import PSObject
 
         value = deserialize(self.record.raw)
         if b"<SS" in self.record.raw:
             self._unlock(value)
         if self.stream is not Stream.Output:
-            return from_clixml(self.stream, value)
+            return from_clixml(self.stream, bounded(value, self.record.raw))
         if isinstance(value, PSObject):
             value.set_origin(self.computer_name, self.runspace_id, show=self.show_computer_name)
         return value

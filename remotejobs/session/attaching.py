@@ -1,17 +1,19 @@
 """Taking a shell back that another process, or this one before a long silence, has left on its host.
 
 Knows Disconnect, Reconnect, Connect, and what a host answers that still believes in the client before (MS-PSRP
-3.1.5.3, MS-WSMV 3.1.4.13 to 3.1.4.15). Must not know records, ledgers or outcomes.
+3.1.5.3, MS-WSMV 3.1.4.13 to 3.1.4.15). Must not know records or ledgers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from remotejobs.errors import FaultError, UnreachableError
+from remotejobs.errors import FaultError, RemoteJobsError, UnreachableError
+from remotejobs.model import Outcome
 from remotejobs.ports import Clock, Control
 from remotejobs.session.exchange import ask
 from remotejobs.session.link import Link
+from remotejobs.session.outcomes import lost_command, lost_shell
 from remotejobs.wsman.discovery import ShellInfo, get_shell, read_shell
 from remotejobs.wsman.envelopes import Requests, read_answer
 from remotejobs.wsman.faults import HELD, IN_USE, Means, meaning
@@ -44,6 +46,24 @@ async def look(link: Link, requests: Requests, shell_id: str, clock: str) -> She
         if meaning(fault).means is Means.GONE:
             raise
     return None
+
+
+async def gone(link: Link, requests: Requests, shell_id: str, fault: FaultError, *, seq: int, started: bool) -> Outcome:
+    """How a child ends whose host has not got its command any more: is the shell gone, or the command only?
+
+    Args:
+        link, requests, shell_id: As for look().
+        fault: The host's answer to Receive.
+        seq: Of the last record that came.
+        started: The host is known to have had the command.
+    """
+    outcome = lost_shell(fault, seq=seq, started=started)
+    try:
+        if await look(link, requests, shell_id, "authenticate") is not None:
+            outcome = lost_command(fault, seq=seq, started=started)
+    except RemoteJobsError as error:
+        link.note("no word of the shell: %s", error.message)
+    return outcome
 
 
 async def take_back(

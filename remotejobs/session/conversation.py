@@ -25,11 +25,12 @@ from remotejobs.errors import (
 from remotejobs.model import Outcome
 from remotejobs.ports import ChildLedger, ChildTask, Clock, Control
 from remotejobs.rows import Fresh, Phase
-from remotejobs.session.attaching import look, take_back
+from remotejobs.session.answering import answer_calls, answers_of, session_key
+from remotejobs.session.attaching import gone, look, take_back
 from remotejobs.session.exchange import ask
 from remotejobs.session.intake import Intake
 from remotejobs.session.link import Link
-from remotejobs.session.opening import command, exchange_keys, open_pool, send
+from remotejobs.session.opening import command, create, open_pool, send
 from remotejobs.session.outcomes import (
     NOT_KEPT,
     ended_as,
@@ -37,7 +38,6 @@ from remotejobs.session.outcomes import (
     left,
     lives_on,
     lost_command,
-    lost_shell,
     not_found_again,
     unfed,
 )
@@ -45,7 +45,7 @@ from remotejobs.session.prepared import PreparedJob
 from remotejobs.states import EndReason
 from remotejobs.wsman import shells
 from remotejobs.wsman.envelopes import LARGE_ENVELOPE_SIZE, SHELL, Request, read_answer
-from remotejobs.wsman.faults import CONCURRENCY, HELD, SHELL_EXISTS, Means, meaning
+from remotejobs.wsman.faults import CONCURRENCY, HELD, Means, meaning
 from remotejobs.wsman.psrp.messages import PROTOCOL_VERSION
 from remotejobs.wsman.psrp.runspace import Runspace
 from remotejobs.wsman.received import read_received
@@ -104,6 +104,7 @@ class Conversation:
             job.pipeline,
             max_object=option.maximum_received_object_size,
             after=resume.object_id if resume else None,
+            answers=answers_of(job, begun=resume is not None),
         )
         self._intake = Intake(job.spec, child.target, ledger, clock, resume.seq if resume else 0)
         self._link = Link(job, child.target, control, clock)
@@ -173,18 +174,8 @@ class Conversation:
         return replace(outcome, error_count=self._intake.errors)
 
     async def close(self) -> None:
-        """Delete the shell if there may be one that nobody needs; drop the connection.
-
-        Bounded by the cleanup clock; never raises.
-        """
-        try:
-            with self._clock.timeout(self._job.spec.clocks.cleanup):
-                if self._shell_may_exist and not self._leaving:
-                    await self._link.delete(self._shell.delete())
-        except (RemoteJobsError, TimeoutError):
-            pass  # the host deletes it by itself when its IdleTimeout has passed
-        finally:
-            self._link.transport.close()
+        """Delete the shell if there may be one that nobody needs; drop the connection. Bounded; never raises."""
+        await self._link.close(self._shell.delete() if self._shell_may_exist and not self._leaving else None)
 
     def abandon(self) -> None:
         """Drop the connection and leave the shell: it is another process's now."""
@@ -201,23 +192,13 @@ class Conversation:
         del first
         self._shell_may_exist = True
         try:
-            answer = await link.within(creating, "authenticate")
-        except AuthenticationError:
+            await create(
+                link, shell, self._control, creating, lambda: self._create(runspace.opening(shell.payload_size)[0])
+            )
+        except (AuthenticationError, FaultError, AccessDeniedError):
             self._shell_may_exist = False
             raise
-        except (FaultError, AccessDeniedError) as error:
-            await self._control.enter(Phase.OPEN)
-            if not isinstance(error, FaultError) or error.code != SHELL_EXISTS:
-                self._shell_may_exist = False
-                raise
-            # Nobody else has this id: a run that was killed before it sent the script has left it there, idle.
-            link.note("the shell is there already")
-            await link.within(link.delete(shell.delete()), "open")
-            answer = await link.within(self._create(runspace.opening(shell.payload_size)[0]), "open")
         self.phase = Phase.OPEN
-        await self._control.enter(Phase.OPEN)
-        shell.created(answer)
-        link.note("shell %s", shell.shell_id)
         limit = self._job.spec.clocks.open
         due = None if limit is None else self._clock.monotonic() + limit
         await open_pool(link, shell, runspace, more, due)
@@ -228,10 +209,8 @@ class Conversation:
             runspace.pipeline = self._job.older
         secrets = self._job.secrets
         if secrets.names or runspace.key_requests:
-            pair = await link.within(secrets.key_pair(), "open", due)
-            key = await exchange_keys(link, shell, runspace, pair, due)
+            key = await session_key(link, shell, runspace, secrets, due)
             runspace.pipeline = secrets.fill(runspace.pipeline, runspace.pool_id, key)
-            link.note("session key exchanged")
 
     def _create(self, packet: bytes) -> Coroutine[None, None, str]:
         option = self._option
@@ -255,7 +234,12 @@ class Conversation:
         if self._control.stop_requested:
             raise UnreachableError("Stopped before the script was sent.")
         self.phase = Phase.STARTING
-        starting = command(link, shell, runspace, self._command_id, first, alone=not more)
+        starting = command(
+            link,
+            shell.command(self._command_id, first),
+            self._command_id,
+            None if more else lambda: shell.command(self._command_id, runspace.starting(shell.payload_size)[0]),
+        )
         del first
         given = await starting
         self._command_id = given or self._command_id
@@ -369,8 +353,7 @@ class Conversation:
                 if silence is not None:
                     due = clock.monotonic() + silence
             if runspace.replies:
-                for reply in runspace.take_replies():
-                    await send(link, shell, self._command_id, reply, clock, "pr")
+                await answer_calls(link, shell, runspace, self._command_id, self._job, self._intake, clock)
             if received.done:
                 break
             await link.pause(received.data)
@@ -403,15 +386,9 @@ class Conversation:
 
     async def _explain(self, fault: FaultError) -> None:
         """Raise `fault`, and say how the child ends by it: is it the shell that is gone, or the command only?"""
-        started = self.phase is Phase.STARTED
         requests = self._job.requests(self._target, self._start.session_id, SHELL)
-        seq = self._intake.seq
-        outcome = lost_shell(fault, seq=seq, started=started)
-        try:
-            if await look(self._link, requests, self._shell.shell_id, "authenticate") is not None:
-                outcome = lost_command(fault, seq=seq, started=started)
-        except RemoteJobsError as error:
-            self._link.note("no word of the shell: %s", error.message)
+        started, seq = self.phase is Phase.STARTED, self._intake.seq
+        outcome = await gone(self._link, requests, self._shell.shell_id, fault, seq=seq, started=started)
         if not self._control.stop_requested:
             self._outcome = replace(outcome, error_count=self._intake.errors)
         raise fault

@@ -1,6 +1,6 @@
 """The pipeline input of a job that comes as a stream: read from its source once, kept for hosts that begin later.
 
-Knows PIPELINE_INPUT messages, and that each host gets all of them in order. Must not know what the source is, phases or
+Knows payloads, and that each host gets all of them in order. Must not know what the source is, phases or
 outcomes. Memory is bounded: what has been read goes to a file without a name; the source waits while it is ahead of the
 fastest host.
 """
@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from tempfile import SpooledTemporaryFile
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from remotejobs.errors import FaultError, RemoteJobsError, UnreachableError, UsageError
 from remotejobs.model import Target
@@ -23,8 +23,7 @@ from remotejobs.session.opening import send
 from remotejobs.session.prepared import PreparedJob
 from remotejobs.wsman.faults import Means, meaning
 from remotejobs.wsman.psrp.messages import pipeline_input
-from remotejobs.wsman.psrp.runspace import Runspace
-from remotejobs.wsman.shells import PowerShellShell
+from remotejobs.wsman.shells import Shell
 
 _IN_MEMORY = 1 << 20  # bytes, of all that was read
 _AHEAD = 1 << 20  # bytes that the source may be ahead of the fastest host
@@ -34,11 +33,19 @@ _IDLE = 20.0
 
 
 class Part(NamedTuple):
-    """Some input: payloads of PIPELINE_INPUT, the position behind them, and whether there is nothing behind that."""
+    """Some input: its payloads, the position behind them, and whether there is nothing behind that."""
 
     payloads: list[bytes]
     position: int
     last: bool
+
+
+class Feeding(Protocol):
+    """What makes packets for Send of payloads: a Runspace, or the pipes of a program."""
+
+    def feeding(self, inputs: Iterable[bytes], size: int, *, last: bool) -> Iterable[bytes]:
+        """Packets of at most `size` bytes; with the last of the input, its end."""
+        ...
 
 
 class Feed:
@@ -46,10 +53,13 @@ class Feed:
 
     Args:
         source: Values. An iterable is read on a thread of its own, and may block; an async one on the job's loop.
+        payload: What goes up of a value: a payload of PIPELINE_INPUT unless given. It may raise UsageError.
     """
 
-    def __init__(self, source: Iterable[Any] | AsyncIterable[Any]) -> None:
-        self._source = source
+    def __init__(
+        self, source: Iterable[Any] | AsyncIterable[Any], payload: Callable[[Any], bytes] = pipeline_input
+    ) -> None:
+        self._source, self._payload = source, payload
         self._file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - close() closes it
         self._lock = threading.Lock()
         self._room = threading.Event()
@@ -107,7 +117,7 @@ class Feed:
     def _pull(self, source: Iterable[Any]) -> None:
         try:
             for value in source:
-                self._put(pipeline_input(value))
+                self._put(self._payload(value))
                 while self._size - self._taken > _AHEAD and not self._closed:
                     self._room.clear()
                     self._room.wait(1.0)
@@ -120,7 +130,7 @@ class Feed:
     async def _pull_async(self, source: AsyncIterable[Any]) -> None:
         try:
             async for value in source:
-                self._put(pipeline_input(value))
+                self._put(self._payload(value))
                 while self._size - self._taken > _AHEAD:
                     self._drained.clear()
                     await self._drained.wait()
@@ -177,16 +187,16 @@ async def give(
     target: Target,
     control: Control,
     clock: Clock,
-    shell: PowerShellShell,
-    runspace: Runspace,
+    shell: Shell,
+    runspace: Feeding,
     command_id: str,
 ) -> RemoteJobsError | None:
-    """Send all input to a pipeline that runs, and its end, on a connection beside the one that receives.
+    """Send all input to a command that runs, and its end, on a connection beside the one that receives.
 
     A value is sent when the host has answered to the ones before, so a host that is slow slows the source down.
 
     Returns:
-        Why the script may not have got all of it; None where it has, or has ended without.
+        Why the command may not have got all of it; None where it has, or has ended without.
     """
     link = Link(job, target, control, clock)
     opened, position = False, 0
@@ -205,14 +215,14 @@ async def give(
                     await link.within(link.transport.open(), "connect")
                     opened = True
                 try:
-                    await send(link, shell, command_id, packet, clock)
+                    await _patiently(link, shell, command_id, packet, clock)
                 except AnswerLostError:
                     raise
                 except UnreachableError as error:
                     if "status" in error.details:
                         raise
                     await link.restore(error)  # not a byte has left
-                    await send(link, shell, command_id, packet, clock)
+                    await _patiently(link, shell, command_id, packet, clock)
             position = part.position
             if part.last:
                 return None
@@ -220,3 +230,13 @@ async def give(
         return None if isinstance(error, FaultError) and meaning(error).means is Means.GONE else error
     finally:
         link.transport.close()
+
+
+async def _patiently(link: Link, shell: Shell, command_id: str, packet: bytes, clock: Clock) -> None:
+    """Send; a command that does not read keeps its host busy for as long as it likes."""
+    while True:
+        try:
+            return await send(link, shell, command_id, packet, clock)
+        except FaultError as fault:
+            if meaning(fault).means is not Means.BUSY:
+                raise

@@ -20,7 +20,7 @@ from remotejobs.wsman.envelopes import Request, read_answer
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
-_GRACE = 30.0  # seconds past OperationTimeout after which an answer counts as lost
+GRACE = 30.0  # seconds past OperationTimeout after which an answer counts as lost
 _EMPTY_PAUSE = 0.5  # seconds between empty answers of a host that does not hold the request as it should
 _AT_ONCE = 1.0  # seconds; an empty answer that took longer was held
 
@@ -46,7 +46,7 @@ class Link:
         asking = ask(self.transport, request, read)
         del request
         timeout = self._job.spec.session_option.operation_timeout
-        overdue = self._clock.monotonic() + timeout + _GRACE
+        overdue = self._clock.monotonic() + timeout + GRACE
         try:
             if silence_due is not None and silence_due < overdue:
                 return await self.within(asking, "silence", silence_due)
@@ -54,7 +54,7 @@ class Link:
         except TimedOutError as error:
             if error.details["clock"] != "answer":
                 raise
-            raise AnswerLostError(f"The host has not answered for {timeout + _GRACE:.0f} s.", step="answer") from None
+            raise AnswerLostError(f"The host has not answered for {timeout + GRACE:.0f} s.", step="answer") from None
 
     async def within(self, work: Awaitable[_T], clock: str, due: float | None = None) -> _T:
         """Await `work` until `due` (monotonic), else for the setting of `clock`, and never past the child's end."""
@@ -142,6 +142,17 @@ class Link:
             self.transport = self._job.connect(self._target)
             await self.transport.open()
             await self.transport.post(request.data)
+
+    async def close(self, delete: Request | None) -> None:
+        """Delete a shell that nobody needs, and drop the connection; bounded by the cleanup clock, never raises."""
+        try:
+            with self._clock.timeout(self._job.spec.clocks.cleanup):
+                if delete is not None:
+                    await self.delete(delete)
+        except (RemoteJobsError, TimeoutError):
+            pass  # the host deletes it by itself when its IdleTimeout has passed
+        finally:
+            self.transport.close()
 
     async def pause(self, data: bytes = b"") -> None:
         """Slow down for a host that answers at once with nothing, as none should and a hostile one would."""

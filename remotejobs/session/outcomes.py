@@ -25,6 +25,7 @@ from remotejobs.session.hints import no_right
 from remotejobs.states import EndReason
 from remotejobs.wsman.clixml.read import deserialize
 from remotejobs.wsman.clixml.records import ErrorRecord, from_clixml
+from remotejobs.wsman.clixml.tree import bounded
 from remotejobs.wsman.clixml.values import PSObject
 from remotejobs.wsman.faults import HELD, Means, meaning
 from remotejobs.wsman.psrp.runspace import PipelineState, Runspace
@@ -248,7 +249,7 @@ def timed_out(clock: str, clocks: Clocks) -> TimedOutError:
 def failure_of(data: bytes | None) -> tuple[str, str]:
     """The message and the error id of a pipeline that failed."""
     try:
-        value = deserialize(data) if data else None
+        value = bounded(deserialize(data), data) if data else None
         record = from_clixml(Stream.Error, value.get("ExceptionAsErrorRecord")) if isinstance(value, PSObject) else None
     except ProtocolError as error:
         return f"The script failed; its error record cannot be read: {error.message}", ""

@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from remotejobs.model import JobSpec, ScriptCommand, Target
+from remotejobs.model import CmdCommand, Command, InvocationSettings, JobSpec, Target
 from remotejobs.ports import Transport
 from remotejobs.session.secrets import Secrets, refuse_clear_secrets
 from remotejobs.wsman.envelopes import POWERSHELL, Requests, Template
+from remotejobs.wsman.pipes import codec_of
 from remotejobs.wsman.psrp.messages import create_pipeline, init_runspacepool, pipeline_input
-from remotejobs.wsman.psrp.using import expressions, rewritten, values
+from remotejobs.wsman.psrp.using import expressions, rewritten, told, values
+from remotejobs.wsman.winrs import command_line
 
 if TYPE_CHECKING:
     from remotejobs.session.feed import Feed
@@ -51,17 +54,23 @@ class PreparedJob(NamedTuple):
     feed: Feed | None = None
 
 
-def pipelines(command: ScriptCommand) -> tuple[bytes, bytes]:
-    """The payload of CREATE_PIPELINE, and the one for PowerShell before 5 where it differs."""
-    text, given = command.text, command.parameters
-    has_input = command.streamed or command.input is not None
-    found = expressions(text)
-    if not found:
-        return create_pipeline(text, command.arguments, given, has_input=has_input), b""
-    using = values(text, found, dict(command.using))
-    script, more = rewritten(text, found, using)
-    pipeline = create_pipeline(text, command.arguments, given, using=using, has_input=has_input)
-    return pipeline, create_pipeline(script, command.arguments, (*given, *more.items()), has_input=has_input)
+def pipelines(command: Command, settings: InvocationSettings) -> tuple[bytes, bytes]:
+    """The payload of CREATE_PIPELINE, and the one for PowerShell before 5 where it differs; a command line has none."""
+    if isinstance(command, CmdCommand):
+        command_line(command.text), codec_of(command.code_page)  # what cannot be is refused before anything is sent
+        return b"", b""
+    newer, older, variables = [], [], 0
+    for one in command.pipeline:
+        newer.append(one)
+        older.append(one)
+        if one.is_script and (found := expressions(one.text)):
+            using = values(one.text, found, dict(command.using))
+            script, more = rewritten(one.text, found, using, variables)
+            newer[-1] = replace(one, arguments=(*one.arguments, told(using)))
+            older[-1] = replace(one, text=script, arguments=(*one.arguments, *more.items()))
+            variables += len(more)
+    forms = [replace(command, arguments=(), parameters=(), commands=tuple(form)) for form in (newer, older)]
+    return create_pipeline(forms[0], settings), create_pipeline(forms[1], settings) if variables else b""
 
 
 def _unnamed(_: Target) -> str:
@@ -101,10 +110,11 @@ def prepare(
             )
         return Requests(template, spec.endpoint(target).url, session_id)
 
-    pipeline, older = pipelines(spec.command)
-    kept = spec.command.input
+    pipeline, older = pipelines(spec.command, spec.invocation_settings)
+    init = init_runspacepool(spec.invocation_settings)
+    kept = None if isinstance(spec.command, CmdCommand) else spec.command.input
     given = None if kept is None else tuple(map(pipeline_input, kept))
-    known = Secrets(pipeline, secrets or {})
+    known = Secrets(pipeline, secrets or {}, spec.command.answers)
     if known.names:
         refuse_clear_secrets(spec)
-    return PreparedJob(spec, init_runspacepool(), pipeline, requests, connect, spare, known, user, older, given, feed)
+    return PreparedJob(spec, init, pipeline, requests, connect, spare, known, user, older, given, feed)

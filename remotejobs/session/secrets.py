@@ -1,4 +1,4 @@
-"""The secrets among the arguments of a job: which there are, where they may go, the key pair that protects them.
+"""The secrets of a job, in arguments and answers: which there are, where they may go, the key pair that protects them.
 
 Knows names of secrets and what reveals them. Must not know credentials, stores or connections.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from remotejobs.errors import ConfigurationError
 from remotejobs.model import JobSpec
-from remotejobs.wsman.clixml.values import SecureString
+from remotejobs.wsman.clixml.values import SecureString, secure_strings
 from remotejobs.wsman.psrp.sessionkey import KEYS, KeyPair, SessionKey, filled, secret_names
 
 # Mechanisms that have no key to seal messages with.
@@ -24,14 +25,20 @@ class Secrets:
     Args:
         pipeline: The payload of CREATE_PIPELINE, with their names.
         held: What reveals each, by name; more than are needed do no harm.
+        answers: Those of the job, with the names of theirs.
 
     Attributes:
-        names: The names, in the order of the arguments.
+        names: The names, in the order of the arguments and answers.
         missing: Those that nobody has given: what has not begun cannot be begun.
     """
 
-    def __init__(self, pipeline: bytes, held: Mapping[str, Callable[[], str]]) -> None:
-        self.names = secret_names(pipeline)
+    def __init__(
+        self,
+        pipeline: bytes,
+        held: Mapping[str, Callable[[], str]],
+        answers: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        self.names = (*secret_names(pipeline), *(each.name for each in secure_strings([value for _, value in answers])))
         self.missing = tuple(dict.fromkeys(name for name in self.names if name not in held))
         self._held = {name: held[name] for name in self.names if name in held}
         self._keys: list[SessionKey] = []  # KEYS forgets what nobody holds
@@ -46,8 +53,8 @@ class Secrets:
         """
         if self.missing:
             raise ConfigurationError(
-                f"{self.words} No host was asked to run it. Give all arguments again: argument_list, parameters, using "
-                "of retry_job or invoke_command.",
+                f"{self.words} No host was asked to run it. Give all arguments again: argument_list, parameters, "
+                "using, pipeline, answers of retry_job or invoke_command.",
                 error_id="SecretArgumentMissing",
                 secrets={name: SecureString(name).credential for name in self.missing},
             )
@@ -68,9 +75,10 @@ class Secrets:
         return await asyncio.shield(self._pair)  # one host that gives up must not take it from the others
 
     def fill(self, pipeline: bytes, pool: uuid.UUID, key: SessionKey) -> bytes:
-        """The payload of CREATE_PIPELINE for the one host whose key this is; readers of its output may use the key."""
-        self._keys.append(key)
-        KEYS[pool] = key
+        """A payload for the one host whose key this is; readers of its output may use the key."""
+        if KEYS.get(pool) is not key:
+            self._keys.append(key)
+            KEYS[pool] = key
         return filled(pipeline, self._held, key)
 
 
@@ -92,8 +100,8 @@ def refuse_clear_secrets(spec: JobSpec) -> None:
         endpoint = spec.endpoint(target)
         if not endpoint.ssl and (spec.session_option.allow_unencrypted or mechanism.lower() in _NEVER_SEAL):
             raise ConfigurationError(
-                f"[{target.name}] An argument is a secret, and over {endpoint.url} nothing protects it. Nothing was "
-                "sent. Use https (-UseSSL, use_ssl), or Negotiate, Kerberos or CredSSP without AllowUnencrypted, which "
-                "seal messages over http.",
+                f"[{target.name}] An argument or answer is a secret, and over {endpoint.url} nothing protects it. "
+                "Nothing was sent. Use https (-UseSSL, use_ssl), or Negotiate, Kerberos or CredSSP without "
+                "AllowUnencrypted, which seal messages over http.",
                 error_id="SecretOverClearText",
             )

@@ -21,6 +21,7 @@ from remotejobs.sim.faults import FaultScript, parse_faults
 from remotejobs.sim.host import SimulatedHost
 from remotejobs.sim.interpreter import Interpreter, InTurn
 from remotejobs.sim.listener import HttpAnswer, HttpRequest, Listener, raise_file_limit
+from remotejobs.sim.powershell_exe import cmd_with_powershell
 from remotejobs.sim.psrp_host import psrp_shell_factory
 from remotejobs.sim.pwsh_host import find_pwsh, pwsh_shell_factory
 from remotejobs.sim.shells import HostSettings, ShellFactories
@@ -163,11 +164,12 @@ def default_factories(answers: Path | None = None, *, use_pwsh: bool = False) ->
     """
     pwsh = find_pwsh() if use_pwsh and answers is None else None
     if pwsh is not None:
-        powershell = pwsh_shell_factory(pwsh)
+        cmd, powershell = winrs_shell_factory(), pwsh_shell_factory(pwsh)
     else:
         interpreters: list[Interpreter] = [Answers(answers)] if answers is not None else []
-        powershell = psrp_shell_factory(InTurn([*interpreters, Dialect()]))
-    return {CMD: winrs_shell_factory(), f"{POWERSHELL}/": powershell}
+        interpreter = InTurn([*interpreters, Dialect()])
+        cmd, powershell = cmd_with_powershell(interpreter), psrp_shell_factory(interpreter)
+    return {CMD: cmd, f"{POWERSHELL}/": powershell}
 
 
 class _Control:

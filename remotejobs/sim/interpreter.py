@@ -31,6 +31,8 @@ class HostMethod(IntEnum):
     Prompt = 23
     PromptForCredential2 = 25
     PromptForChoice = 26
+    ReadKey = 46
+    PromptForChoiceMultipleSelection = 56
 
     @property
     def void(self) -> bool:
@@ -44,6 +46,8 @@ _ANSWERED = {
     HostMethod.Prompt,
     HostMethod.PromptForCredential2,
     HostMethod.PromptForChoice,
+    HostMethod.ReadKey,
+    HostMethod.PromptForChoiceMultipleSelection,
 }
 
 

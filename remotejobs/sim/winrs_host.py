@@ -1,9 +1,9 @@
 r"""A cmd shell of a simulated host: a handful of commands, run as `cmd /c` runs them.
 
 Knows command lines, environment, code pages and exit codes. Must not know WS-Man or PowerShell. Known are cd, cls,
-echo, exit, hostname, ipconfig, more (standard input to standard output), rem, set, timeout, type, ver and whoami, with
-`%NAME%`, `&`, `&&`, `||`, `1>&2`, `>&2`, `2>&1` and `nul`, and `cmd /c` before all of them. Everything else is answered
-as Windows answers what it does not have.
+echo, exit, for /l, hostname, ipconfig, more (standard input to standard output), rem, set, timeout, type, ver and
+whoami, with `%NAME%`, quotes, `^`, `&`, `&&`, `||`, `1>&2`, `>&2`, `2>&1` and `nul`, and `cmd /c` before all of them.
+Everything else is answered as Windows answers what it does not have.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ _MAX_LINE: Final = 8191
 _FILE_NOT_FOUND: Final = 2147942402
 _UNKNOWN: Final = "'{}' is not recognized as an internal or external command,\noperable program or batch file.\n"
 _CHAIN: Final = re.compile(r"(&&|\|\||&)(?![0-9])")
-_REDIRECTION: Final = re.compile(r"(?P<handle>[12]?)>(?P<to>&[12]|\s*nul\b)", re.IGNORECASE)
+_REDIRECTION: Final = re.compile(r"(?:(?<!\S)(?P<handle>[12]))?>(?P<to>&[12]|\s*nul\b)", re.IGNORECASE)
+_LITERAL: Final = re.compile(r'\^(?P<taken>.)|(?P<quoted>"[^"]*"?)', re.DOTALL)
+_SPECIAL: Final = {ord(c): 0xE000 + ord(c) for c in "&|<>^"}  # what means nothing where it stands, until it is read
+_PLAIN: Final = {there: here for here, there in _SPECIAL.items()}
+_FOR: Final = re.compile(
+    r"\s*for\s+/l\s+%(?P<name>\w)\s+in\s*\((?P<numbers>[-\d,\s]+)\)\s*do\s+@?(?P<body>.*)", re.IGNORECASE | re.DOTALL
+)
 _CMD_C: Final = re.compile(r'\s*"?(?:[a-z]:\\windows\\system32\\)?cmd(?:\.exe)?"?\s+/c\s+(?P<rest>.*)', re.IGNORECASE)
 _WORD: Final = re.compile(r'\s*(?P<name>"[^"]*"|[^\s/.]+(?:\.(?:exe|com))?)(?P<rest>.*)', re.DOTALL)
 
@@ -71,7 +77,7 @@ class WinrsHost:
             raise WsmanFault(87, "The command line is too long. ")
         self._host.counters.scripts[line] += 1
         self._sink.command_state(command_id, "Running", None)
-        running = _Command(self._host, self._environment, self._directory, self._writer(command_id))
+        running = _Command(self._host, self._environment, self._directory, self._writer(command_id), self._sink)
         self._running[command_id] = running
         running.task = asyncio.get_running_loop().create_task(self._run(command_id, running, line))
 
@@ -83,10 +89,12 @@ class WinrsHost:
             if end:
                 running.stdin.put_nowait(None)
 
-    def signal(self, command_id: str, code: str) -> None:  # noqa: ARG002
-        """End a command: ctrl_c, ctrl_break and Terminate alike."""
+    def signal(self, command_id: str, code: str) -> None:
+        """End a command: ctrl_break and Terminate always, ctrl_c one that heeds it."""
         running = self._running.get(command_id)
-        if running is not None and running.task is not None:
+        if running is None or running.task is None:
+            return
+        if not (running.deaf and code.lower().endswith("ctrl_c")):
             running.task.cancel()
 
     def close(self) -> None:
@@ -117,7 +125,12 @@ class _Command:
     """One command line that runs."""
 
     def __init__(
-        self, host: HostInfo, environment: dict[str, str], directory: str, write: Callable[[str, str | bytes], None]
+        self,
+        host: HostInfo,
+        environment: dict[str, str],
+        directory: str,
+        write: Callable[[str, str | bytes], None],
+        sink: ShellSink,
     ) -> None:
         self.stdin: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.task: asyncio.Task[None] | None = None
@@ -125,6 +138,8 @@ class _Command:
         self._environment = dict(environment)  # cmd /c has a copy: nothing that it sets outlives it
         self._directory = directory
         self._write = write
+        self._sink = sink
+        self.deaf = False  # it goes on after ^C
         self._exit: int | None = None
         self._streams = {"1": "stdout", "2": "stderr"}
         self._commands: dict[str, Callable[[str], int | Awaitable[int]]] = {
@@ -150,6 +165,8 @@ class _Command:
             line = found["rest"].strip()
             if len(line) > 1 and line[0] == line[-1] == '"':
                 line = line[1:-1]
+        # Variables come first, wherever they stand; then quotes and ^ take the meaning of what else is special.
+        line = _LITERAL.sub(_literal, re.sub(r"%([^%]+)%", self._variable, line))
         parts = _CHAIN.split(line)
         code = await self._simple(parts[0])
         for operator, part in zip(parts[1::2], parts[2::2], strict=True):
@@ -160,7 +177,9 @@ class _Command:
         return code if self._exit is None else self._exit
 
     async def _simple(self, text: str) -> int:
-        text = self._redirected(re.sub(r"%([^%]+)%", self._variable, text))
+        if found := _FOR.fullmatch(text):
+            return await self._for(found)
+        text = self._redirected(text).translate(_PLAIN)
         found = _WORD.fullmatch(text)
         if found is None:
             return 0
@@ -172,6 +191,17 @@ class _Command:
             return 1
         result = command(rest)
         return result if isinstance(result, int) else await result
+
+    async def _for(self, found: re.Match[str]) -> int:
+        first, step, last = (int(number) for number in found["numbers"].split(","))
+        code = 0
+        for number in range(first, last + (1 if step > 0 else -1), step):
+            if number % 1000 == 0:
+                await asyncio.sleep(0)
+            while self._sink.full:  # noqa: ASYNC110 - what waits is the channel's
+                await asyncio.sleep(0.01)
+            code = await self._simple(found["body"].replace(f"%{found['name']}", str(number)))
+        return code
 
     def _variable(self, found: re.Match[str]) -> str:
         wanted = found[1].lower()
@@ -259,6 +289,7 @@ class _Command:
         return 0
 
     async def _timeout(self, rest: str) -> int:
+        self.deaf = "/nobreak" in rest.lower()
         found = re.search(r"\d+(?:\.\d+)?", rest)
         await asyncio.sleep(float(found[0]) if found else 0.0)
         return 0
@@ -267,6 +298,10 @@ class _Command:
         while (data := await self.stdin.get()) is not None:
             self._put("stdout", data)
         return 0
+
+
+def _literal(found: re.Match[str]) -> str:
+    return (found["taken"] or found["quoted"]).translate(_SPECIAL)
 
 
 def _environment(host: HostInfo) -> dict[str, str]:

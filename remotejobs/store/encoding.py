@@ -12,7 +12,22 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from remotejobs.model import Clocks, JobSpec, Limits, Outcome, ScriptCommand, SessionOption, Target
+from remotejobs.model import (
+    Clocks,
+    CmdCommand,
+    Command,
+    HostInfo,
+    InvocationSettings,
+    JobSpec,
+    Limits,
+    Outcome,
+    PipelineCommand,
+    RemoteStreamOptions,
+    ScriptCommand,
+    SessionOption,
+    Stream,
+    Target,
+)
 from remotejobs.states import EndReason
 
 _T = TypeVar("_T")
@@ -25,12 +40,14 @@ def encode_spec(spec: JobSpec) -> str:
     Raises:
         UsageError: An argument that CLIXML cannot carry, or a secret that is not just named.
     """
-    fields = _changed(spec, skip=("command", "targets", "session_option", "clocks", "limits"))
+    fields = _changed(spec, skip=("command", "targets", "session_option", "clocks", "limits", "invocation_settings"))
     fields["command"] = _encode_command(spec.command)
     fields["targets"] = [encode_target(target) for target in spec.targets]
     for name in ("session_option", "clocks", "limits"):
         if inner := _changed(getattr(spec, name)):
             fields[name] = inner
+    if settings := _encode_settings(spec.invocation_settings):
+        fields["invocation_settings"] = settings
     return _safe(fields)
 
 
@@ -43,18 +60,26 @@ def decode_spec(text: str) -> JobSpec:
         "session_option": _made(SessionOption, fields.pop("session_option", {})),
         "clocks": _made(Clocks, fields.pop("clocks", {})),
         "limits": _made(Limits, fields.pop("limits", {})),
+        "invocation_settings": _decode_settings(fields.pop("invocation_settings", {})),
     }
     script = _decode_command(command)
     fields["session_names"] = tuple(fields.get("session_names", ()))
     return _made(JobSpec, {**fields, **parts, "command": script, "targets": targets})
 
 
-def _encode_command(command: ScriptCommand) -> dict[str, Any]:
-    fields: dict[str, Any] = {"text": command.text, "arguments": _clixml(command.arguments)}
-    for name in ("parameters", "using"):
-        if pairs := getattr(command, name):
-            fields[name] = [
-                [key, value] for key, value in zip((p[0] for p in pairs), _clixml([p[1] for p in pairs]), strict=True)
+def _encode_command(command: Command) -> dict[str, Any]:
+    fields: dict[str, Any] = {"text": command.text}
+    if isinstance(command, CmdCommand):
+        fields |= {"shell": "cmd", "code_page": command.code_page}
+    else:
+        fields["arguments"] = _clixml(command.arguments)
+        for name in ("parameters", "using", "answers"):
+            if pairs := getattr(command, name):
+                fields[name] = _encode_pairs(pairs)
+        if command.commands:
+            fields["commands"] = [
+                {**_changed(one, skip=("arguments",)), "arguments": _encode_pairs(one.arguments)}
+                for one in command.commands
             ]
     if command.input is not None:
         fields["input"] = _clixml(command.input)
@@ -63,20 +88,44 @@ def _encode_command(command: ScriptCommand) -> dict[str, Any]:
     return fields
 
 
-def _decode_command(fields: Mapping[str, Any]) -> ScriptCommand:
-    pairs = {}
-    for name in ("parameters", "using"):
-        found = fields.get(name, ())
-        pairs[name] = tuple(zip((key for key, _ in found), _values([value for _, value in found]), strict=True))
+def _decode_command(fields: Mapping[str, Any]) -> Command:
     kept = fields.get("input")
+    given, streamed = None if kept is None else _values(kept), bool(fields.get("streamed"))
+    if fields.get("shell") == "cmd":
+        return CmdCommand(fields["text"], fields["code_page"], given, streamed)
     return ScriptCommand(
         fields["text"],
         _values(fields["arguments"]),
-        pairs["parameters"],
-        pairs["using"],
-        None if kept is None else _values(kept),
-        bool(fields.get("streamed")),
+        _decode_pairs(fields.get("parameters", ())),
+        _decode_pairs(fields.get("using", ())),
+        given,
+        streamed,
+        _decode_pairs(fields.get("answers", ())),
+        tuple(map(_decode_pipeline_command, fields.get("commands", ()))),
     )
+
+
+def _decode_pipeline_command(fields: Mapping[str, Any]) -> PipelineCommand:
+    more = {"arguments": _decode_pairs(fields["arguments"]), "merged": tuple(map(Stream, fields.get("merged", ())))}
+    return _made(PipelineCommand, {**fields, **more})
+
+
+def _encode_settings(settings: InvocationSettings) -> dict[str, Any]:
+    fields = _changed(settings, skip=("host", "application_arguments"))
+    if settings.host != InvocationSettings().host:
+        fields["host"] = settings.host and _changed(settings.host)
+    if settings.application_arguments is not None:
+        (fields["application_arguments"],) = _clixml([dict(settings.application_arguments)])
+    return fields
+
+
+def _decode_settings(fields: dict[str, Any]) -> InvocationSettings:
+    if host := fields.get("host"):
+        fields["host"] = _made(HostInfo, {name: tuple(v) if isinstance(v, list) else v for name, v in host.items()})
+    if given := fields.get("application_arguments"):
+        (fields["application_arguments"],) = _values([given])
+    fields["remote_stream_options"] = RemoteStreamOptions(fields.get("remote_stream_options", 0))
+    return _made(InvocationSettings, fields)
 
 
 def encode_target(target: Target) -> Any:
@@ -142,6 +191,14 @@ def _safe(fields: dict[str, Any]) -> str:
     if text.isascii():
         return text
     return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in text)
+
+
+def _encode_pairs(pairs: Sequence[tuple[str | None, Any]]) -> list[Any]:
+    return [[pair[0], text] for pair, text in zip(pairs, _clixml([pair[1] for pair in pairs]), strict=True)]
+
+
+def _decode_pairs(found: Sequence[Any]) -> tuple[tuple[Any, Any], ...]:
+    return tuple(zip((key for key, _ in found), _values([text for _, text in found]), strict=True))
 
 
 def _clixml(arguments: Sequence[Any]) -> list[str]:

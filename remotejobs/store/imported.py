@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 import re
-import types
 import uuid
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import IO, Any, Final, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import IO, Any, Final, NoReturn, TypeVar
 
-from remotejobs.errors import ConfigurationError, RemoteJobsError
-from remotejobs.model import Clocks, JobSpec, Limits, Outcome, Record, SessionOption, Stream, Target
+from remotejobs.errors import ConfigurationError
+from remotejobs.model import Outcome, Record, Stream, Target
 from remotejobs.rows import Arrival, ChildRow, Fresh, JobRow, Phase, Request
 from remotejobs.states import EndReason, JobState
-from remotejobs.store.encoding import decode_outcome, decode_spec, decode_target
+from remotejobs.store.encoding import decode_outcome, decode_target
 from remotejobs.store.exported import MAX_CHILDREN, MAX_OBJECT, MAX_RECORD, VERSION
+from remotejobs.store.specified import check, read_spec
 
 MAX_NUMBER: Final = 2**32 - 1
 _HEAD: Final = 200  # of a record, before its CLIXML
@@ -87,7 +85,7 @@ def read_job(file: IO[bytes], name: str) -> JobFile:
         id=0,
         name="",
         instance_id=head.identifier("instance_id"),
-        spec=_spec(head),
+        spec=read_spec(lines.bad, head.take("spec", dict)),
         location="",
         children=(),
         began=head.time("began"),
@@ -335,7 +333,7 @@ def _child(fields: _Fields) -> ChildRow:
 def _target(fields: _Fields) -> Target:
     value = fields.held.pop("target", None)
     if isinstance(value, dict):
-        _check(fields.lines, Target, value)
+        check(fields.lines.bad, Target, value)
     elif not isinstance(value, str):
         fields.lines.bad("'target' is missing or of the wrong kind")
     name = value.get("name") if isinstance(value, dict) else value
@@ -357,7 +355,7 @@ def _outcome(fields: _Fields, name: str) -> Outcome | None:
     details = value.pop("details", {})
     if not isinstance(details, dict) or not _shallow(details, _MAX_DEPTH):
         lines.bad(f"the details of '{name}' are no plain values")
-    _check(lines, Outcome, value)
+    check(lines.bad, Outcome, value)
     if value.get("reason") not in _REASONS:
         lines.bad(f"'{name}' has no end reason that is known")
     try:
@@ -370,53 +368,3 @@ def _outcome(fields: _Fields, name: str) -> Outcome | None:
 def _shallow(value: Any, levels: int) -> bool:
     inner: Iterable[Any] = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels > 0 and all(_shallow(each, levels - 1) for each in inner)
-
-
-def _spec(head: _Fields) -> JobSpec:
-    lines, value = head.lines, head.take("spec", dict)
-    parts = {name: value.get(name, {}) for name in ("session_option", "clocks", "limits")}
-    for kind, part in zip((SessionOption, Clocks, Limits), parts.values(), strict=True):
-        _check(lines, kind, part)
-    command = value.get("command")
-    if not isinstance(command, dict) or command.keys() != {"text", "arguments"} or value.get("targets") != []:
-        lines.bad("'spec' has no command, or targets of its own")
-    if not isinstance(command["text"], str) or not _fits(tuple[str, ...], command["arguments"]):
-        lines.bad("'spec' has no script that can be read")
-    _check(lines, JobSpec, {name: held for name, held in value.items() if name not in (*parts, "command", "targets")})
-    try:
-        return decode_spec(json.dumps(value))
-    except RemoteJobsError as error:
-        lines.bad(f"an argument of the script cannot be read: {error.message.rstrip('.')}")
-    except UnicodeEncodeError:
-        lines.bad("an argument of the script is no CLIXML: it has half a surrogate pair")
-
-
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-def _check(lines: _Lines, kind: type, value: Any) -> None:
-    """Compare an object with the fields of a class."""
-    if not isinstance(value, dict):
-        lines.bad(f"is no {kind.__name__}")
-    hints = _hints(kind)
-    for name, held in value.items():
-        if name not in hints:
-            lines.bad(f"has a field that is not known: {name[:50]!r}")
-        if not _fits(hints[name], held) or (name == "port" and held is not None and not 0 < held < 65536):
-            lines.bad(f"'{name}' of {kind.__name__} is of the wrong kind or out of range")
-
-
-def _fits(hint: Any, value: Any) -> bool:
-    if isinstance(hint, types.UnionType):
-        return any(_fits(each, value) for each in get_args(hint))
-    if get_origin(hint) is tuple:
-        return isinstance(value, list) and len(value) <= MAX_CHILDREN and all(isinstance(each, str) for each in value)
-    if hint is float:
-        return type(value) in (int, float) and math.isfinite(value) and 0 <= value <= 1e12
-    if hint is int:
-        return type(value) is int and abs(value) <= _LONG
-    if hint is EndReason:
-        return isinstance(value, str)
-    return type(value) is hint or (hint is types.NoneType and value is None)

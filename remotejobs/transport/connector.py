@@ -38,7 +38,7 @@ class Connector:
         self._tls: ClientContext | None = None
         for target in {(t.authentication, t.credential, t.ssl): t for t in targets}.values():
             self.context(target)
-            self._encryption(spec.endpoint(target))
+            self.encryption(spec.endpoint(target))
         self._names, self._block = Names(), shared_block()
         self._threads = ThreadPoolExecutor(_KDC_THREADS, "remotejobs-kdc")
 
@@ -48,7 +48,7 @@ class Connector:
         return HttpTransport(
             endpoint,
             context,
-            tls=self._encryption(endpoint),
+            tls=self.encryption(endpoint),
             names=self._names,
             limits=spec.limits,
             # Basic over http has been refused unless it is permitted.
@@ -59,24 +59,30 @@ class Connector:
 
     def context(self, target: Target) -> AuthContext:
         """Make a context for one logon to a target: all of them share tickets and hashes."""
-        return self._contexts.context(self._mechanism(target), self._credential(target), self._spec.endpoint(target))
+        return self._contexts.context(self.mechanism(target), self.credential(target), self._spec.endpoint(target))
 
     def user(self, target: Target) -> str:
         """The user name that a target is given; empty where it is the current user's."""
         found = self._found(target)
         return found.username if found else ""
 
+    def encryption(self, endpoint: Endpoint) -> ClientContext | None:
+        """The TLS context of the job; None for http.
+
+        Raises:
+            ConfigurationError: A certificate file that cannot be used.
+        """
+        if endpoint.ssl and self._tls is None:
+            self._tls = client_context(self._spec.session_option)
+        return self._tls if endpoint.ssl else None
+
     def close(self) -> None:
         """Drop tickets and hashes; connections that are open stay."""
         self._contexts.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _encryption(self, endpoint: Endpoint) -> ClientContext | None:
-        if endpoint.ssl and self._tls is None:
-            self._tls = client_context(self._spec.session_option)
-        return self._tls if endpoint.ssl else None
-
-    def _mechanism(self, target: Target) -> str:
+    def mechanism(self, target: Target) -> str:
+        """The mechanism that a target is given, as it was written."""
         return target.authentication or self._spec.authentication
 
     def _name(self, target: Target) -> str:
@@ -87,9 +93,14 @@ class Connector:
         usual = None if target.credential else self._credentials.get("")
         return self._credentials.get(self._name(target)) or usual
 
-    def _credential(self, target: Target) -> Credential | None:
+    def credential(self, target: Target) -> Credential | None:
+        """The credential that a target is given; None is the current user.
+
+        Raises:
+            ConfigurationError: It needs one, and there is none.
+        """
         name, found = self._name(target), self._found(target)
-        if found is None and (name or canonical(self._mechanism(target)) not in IMPLICIT_MECHANISMS):
+        if found is None and (name or canonical(self.mechanism(target)) not in IMPLICIT_MECHANISMS):
             who = f"the credential {name!r}" if name else "a credential"
             raise ConfigurationError(
                 f"[{target.name}] needs {who}, and none was given. On the command line: -Credential USER, with "

@@ -20,6 +20,7 @@ class ClixmlView(StreamView):
     """One document, object by object as they come; whole after close()."""
 
     takes_format_data = True
+    writes_references = True
 
     def __init__(self, out: TextIO, console: Console) -> None:
         super().__init__(out, console)

@@ -18,6 +18,7 @@ from remotejobs.views.errorview import ERROR_VIEWS, error_text
 from remotejobs.views.formatdata import format_type
 from remotejobs.views.terminal import cell_width, encodable, harmless, head, is_terminal, one_line, terminal_width
 from remotejobs.wsman.clixml.records import ErrorRecord, InformationRecord, ProgressRecord, error_record
+from remotejobs.wsman.clixml.tree import bounded
 from remotejobs.wsman.clixml.values import PSObject, text
 
 _RED, _YELLOW, _RESET = "\x1b[31;1m", "\x1b[33;1m", "\x1b[0m"  # PowerShell's, $PSStyle.Formatting
@@ -54,8 +55,10 @@ class Console:
         elif isinstance(value, ProgressRecord):
             self._show_progress(item.computer_name, value)
         else:
+            said = host_text(value)
+            label = "" if said else _LABELS.get(item.stream, "")
             colour = "" if item.stream is Stream.Information else _YELLOW
-            self._lines(f"{_LABELS.get(item.stream, '')}{_host(item.computer_name)}", str(value), colour)
+            self._lines(f"{label}{_host(item.computer_name)}", said[0] if said else str(value), colour)
 
     def outcome(self, child: ChildEnd) -> None:
         """Say how a host ended that did not complete, and why: once."""
@@ -118,6 +121,7 @@ class StreamView:
     """What all formats but Json and Jsonl share: objects to stdout, each in its way, all else to the console."""
 
     takes_format_data = False
+    writes_references = False
 
     def __init__(self, out: TextIO, console: Console) -> None:
         self.out = out
@@ -127,7 +131,7 @@ class StreamView:
     def record(self, item: ReceivedRecord) -> None:
         """Take one record."""
         try:
-            value = item.value
+            value = bounded(item.value, item.record.raw, references=self.writes_references)
         except ProtocolError as error:
             self.console.note(
                 item.computer_name, f"a record of stream {item.stream.name} is unreadable: {error.message}"

@@ -20,6 +20,9 @@ from remotejobs.views.display import is_enum, visible_properties, without_origin
 from remotejobs.views.terminal import encodable
 from remotejobs.wsman.clixml.values import PSObject, number_text
 
+MOST_COLUMNS = 1_000
+"""Columns of the one header; what an object has more is left out."""
+
 _NAME = "PSComputerName"
 _FORMULA = re.compile(r"[=+\-\t\r]|@(?!\{)")  # @{A=1} is an object within an object
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)*(?:[Ee][+-]?[0-9]+)?")
@@ -38,8 +41,8 @@ class CsvView(StreamView):
         """Write one object, a list as its items."""
         for row in _rows(without_origin(value)):
             if self._header is None:
-                self._header = list(row)
-                self._write([*row, _NAME] if self._show_name else [*row])
+                self._header = [*row][:MOST_COLUMNS]
+                self._write([*self._header, _NAME] if self._show_name else [*self._header])
             by_name = {name.lower(): text for name, text in row.items()}
             cells = [by_name.get(name.lower()) for name in self._header]
             self._write([*cells, item.computer_name] if self._show_name else cells)

@@ -1,18 +1,18 @@
 """What was found out about hosts: a row for each and what helps, or everything; and JSON for programs.
 
-Knows verdicts, columns and widths. Must not know hosts. Words of a host are shown, never obeyed.
+Knows verdicts, columns and widths. Must not know hosts.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from remotejobs.doctor.findings import Diagnosis, Finding, HostDiagnosis, Remedy, Verdict
 from remotejobs.targets.ranges import fold
 from remotejobs.views.layout import Column, report_layout, wrap
-from remotejobs.views.terminal import harmless, one_line
+from remotejobs.views.listing import write_items
+from remotejobs.views.terminal import one_line
 
 SCHEMA = "remotejobs.test.1"
 _CELLS = {
@@ -36,16 +36,14 @@ def write_diagnoses(format_name: str, diagnoses: Sequence[HostDiagnosis], out: T
         out: Where they go.
         width: Columns of the terminal; None where `out` is none, and nothing is cut.
     """
-    name = format_name.lower()
-    if name == "table":
-        out.writelines(f"{harmless(line)}\n" for line in _table(diagnoses, width))
-    elif name == "list":
-        blocks = ["".join(f"{harmless(line)}\n" for line in _list(each, width)) for each in diagnoses]
-        out.write("\n".join(blocks))
-    elif name == "json":
-        out.write(",\n".join(map(_json, diagnoses)).join(("[\n", "\n]\n")) if diagnoses else "[]\n")
-    else:
-        out.writelines(f"{_json(each)}\n" for each in diagnoses)
+    write_items(
+        format_name,
+        diagnoses,
+        out,
+        table=lambda: _table(diagnoses, width),
+        block=lambda each: _list(each, width),
+        entry=_entry,
+    )
 
 
 def _table(diagnoses: Sequence[HostDiagnosis], width: int | None) -> Iterator[str]:
@@ -137,9 +135,9 @@ def _wrapped(text: str, width: int | None, first: str = "", hanging: str = _INDE
         yield f"{hanging if index else first}{line}".rstrip()
 
 
-def _json(diagnosis: HostDiagnosis) -> str:
+def _entry(diagnosis: HostDiagnosis) -> dict[str, Any]:
     failure = diagnosis.failure
-    entry: dict[str, Any] = {
+    return {
         "schema": SCHEMA,
         "computer_name": diagnosis.computer_name,
         "url": diagnosis.url,
@@ -148,7 +146,6 @@ def _json(diagnosis: HostDiagnosis) -> str:
         "failed_step": failure.step if failure else None,
         "steps": [_step(each) for each in diagnosis.findings],
     }
-    return json.dumps(entry, separators=(",", ":"), default=str)
 
 
 def _step(finding: Finding) -> dict[str, Any]:

@@ -8,13 +8,14 @@ has more than one line.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from remotejobs.errors import RemoteJobsError
 from remotejobs.views.cells import cell_text
 
 if TYPE_CHECKING:
-    from remotejobs.wsman.clixml.records import ErrorRecord, InvocationInfo
+    from remotejobs.wsman.clixml.records import ErrorRecord, InnerException, InvocationInfo
 
 ERROR_VIEWS = ("ConciseView", "NormalView", "CategoryView", "DetailedView")
 """The values of -ErrorView, the default first."""
@@ -22,6 +23,7 @@ ERROR_VIEWS = ("ConciseView", "NormalView", "CategoryView", "DetailedView")
 _NOT_SPECIFIED = "NotSpecified"
 _NATIVE = ("NativeCommandError", "NativeCommandErrorMessage")
 _LONGEST_SOURCE = 200  # characters of a script's line
+_MOST_INNER = 10  # exceptions inside one another, as Get-Error
 _NO_FILE = "at <ScriptBlock>, <No file>: line "
 _LINE_END = re.compile("\r\n|\r|\n")
 
@@ -54,14 +56,38 @@ def normal(error: ErrorRecord, computer_name: str) -> str:
     """Return what NormalView, the default of Windows PowerShell, prints of a remote error."""
     if error.fully_qualified_error_id in _NATIVE:
         return error.message
-    return "\n".join(
-        [
-            error.message,
-            f"+ CategoryInfo          : {error.category_info}",
-            f"+ FullyQualifiedErrorId : {error.fully_qualified_error_id}",
-            f"+ PSComputerName        : {computer_name}",
-        ]
+    lines = [
+        error.message,
+        f"+ CategoryInfo          : {error.category_info}",
+        f"+ FullyQualifiedErrorId : {error.fully_qualified_error_id}",
+    ]
+    if computer_name:
+        lines.append(f"+ PSComputerName        : {computer_name}")
+    return "\n".join(lines)
+
+
+def reported(error: RemoteJobsError, view: str, *, activity: str, computer_name: str = "") -> str:
+    """Return an error of ours, of which no host made a record, as one of ERROR_VIEWS shows it.
+
+    Args:
+        error: What happened.
+        view: As for `error_text`.
+        activity: What was being done.
+        computer_name: The host that could not be reached, or was refused by; empty where it is none.
+    """
+    from remotejobs.wsman.clixml.records import ErrorRecord
+
+    record = ErrorRecord(
+        error.message,
+        exception_message=error.message,
+        fully_qualified_error_id=error.error_id,
+        category="OpenError" if computer_name else _NOT_SPECIFIED,
+        activity=activity,
+        reason="PSRemotingTransportException" if computer_name else type(error).__name__,
+        target_name=computer_name,
+        target_type="String" if computer_name else "",
     )
+    return error_text(record, view, computer_name)
 
 
 def _said(error: ErrorRecord) -> str:
@@ -103,7 +129,7 @@ def _place(error: ErrorRecord) -> Iterator[str]:
 
 def _details(error: ErrorRecord, computer_name: str) -> _Pairs:
     """What Get-Error lists of it; what is empty is left out."""
-    exception: _Pairs = [("Type", error.exception_type), ("Message", error.exception_message)]
+    exception = _exception(error.exception_type, error.exception_message, error.inner_exceptions[:_MOST_INNER])
     given: _Pairs = [("Message", error.error_details_message), ("RecommendedAction", error.recommended_action)]
     return [
         ("Exception", exception),
@@ -115,6 +141,14 @@ def _details(error: ErrorRecord, computer_name: str) -> _Pairs:
         ("ScriptStackTrace", error.script_stack_trace),
         ("PSComputerName", computer_name),
     ]
+
+
+def _exception(kind: str, message: str, inner: Sequence[InnerException]) -> _Pairs:
+    pairs: _Pairs = [("Type", kind), ("Message", message)]
+    if inner:
+        first, *others = inner
+        pairs.append(("InnerException", _exception(first.exception_type, first.message, others)))
+    return pairs
 
 
 def _target(value: Any) -> str:

@@ -18,6 +18,7 @@ from remotejobs.wsman.clixml.values import PSObject
 _NAMESPACE = "Microsoft.PowerShell.Commands.Internal.Format."
 _RIGHT = 3  # TextAlignment.Right
 _DEPTH = 16
+_MOST_COLUMNS = 100  # of a table; what it has more is left out
 
 
 def format_type(value: Any) -> str:
@@ -69,7 +70,7 @@ def _columns(shape: Any) -> tuple[Column, ...]:
         return ()
     return tuple(
         Column(one_line(_label(column)), _width(column.get("width")), column.get("alignment") == _RIGHT)
-        for column in _items(shape.get("tableColumnInfoList"))
+        for column in _items(shape.get("tableColumnInfoList"))[:_MOST_COLUMNS]
     )
 
 

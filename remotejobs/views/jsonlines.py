@@ -17,12 +17,13 @@ from remotejobs.jobs.job import ChildEnd
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import Stream
 from remotejobs.views.display import without_origin
-from remotejobs.views.tojson import to_plain
+from remotejobs.views.tojson import DEPTH, to_plain
 from remotejobs.wsman.clixml.read import type_names
+from remotejobs.wsman.clixml.tree import bounded
 
 RECORD_SCHEMA = "remotejobs.record.1"
 OUTCOME_SCHEMA = "remotejobs.outcome.1"
-_DEPTH = 4
+_OF_A_RECORD = 2  # levels of an error: its fields, and its inner exceptions with theirs
 
 
 class JsonView:
@@ -30,13 +31,17 @@ class JsonView:
 
     Args:
         out: Where it goes.
+        err: Where it is said, once, that something was too deep.
         array: One array (Json) instead of lines (Jsonl).
+        depth: As ConvertTo-Json's -Depth, of each object; a record of another stream is whole, and its values are cut.
     """
 
-    def __init__(self, out: TextIO, *, array: bool) -> None:
+    def __init__(self, out: TextIO, err: TextIO, *, array: bool, depth: int = DEPTH) -> None:
         self._out = out
+        self._err = err
         self._array = array
-        self._begun = False
+        self._depth = depth
+        self._begun = self._told = False
 
     def record(self, item: ReceivedRecord) -> None:
         """Write one record."""
@@ -48,13 +53,14 @@ class JsonView:
                 "stream": item.stream.name,
                 "seq": item.record.seq,
                 "time": _iso(item.record.time),
-                **_content(item),
+                **self._content(item),
             }
         )
 
     def outcome(self, child: ChildEnd) -> None:
         """Write how one child ended."""
         outcome = child.outcome
+        code = outcome.details.get("exit_code")
         self._write(
             {
                 "schema": OUTCOME_SCHEMA,
@@ -66,6 +72,7 @@ class JsonView:
                 "error_id": outcome.error_id,
                 "error_count": outcome.error_count,
                 "seconds": round(outcome.seconds, 3),
+                **({} if code is None else {"exit_code": code}),
             }
         )
 
@@ -98,17 +105,28 @@ class JsonView:
         self._out.write(text)
         self._out.flush()
 
-
-def _content(item: ReceivedRecord) -> dict[str, Any]:
-    """Return `type_names` and `value`; of a record that cannot be decoded why, and no value."""
-    names = type_names(item.record.raw)
-    try:
-        value = item.value
+    def _content(self, item: ReceivedRecord) -> dict[str, Any]:
+        """Return `type_names` and `value`; of a record that cannot be decoded why, and no value."""
+        names = type_names(item.record.raw)
+        try:
+            value, depth = bounded(item.value, item.record.raw), self._depth
+        except ProtocolError as error:
+            return {"type_names": names, "value": None, "unreadable": error.message}
         if item.stream is Stream.Output:
-            return {"type_names": names, "value": to_plain(without_origin(value), _DEPTH)}
-        return {"type_names": names, "value": to_plain({"message": str(value), **_members(value)}, _DEPTH + 1)}
-    except ProtocolError as error:
-        return {"type_names": names, "value": None, "unreadable": error.message}
+            value = without_origin(value)
+        else:
+            value, depth = {"message": str(value), **_members(value)}, depth + _OF_A_RECORD
+        return {"type_names": names, "value": to_plain(value, depth, self._truncated)}
+
+    def _truncated(self) -> None:
+        """Say it in ConvertTo-Json's words."""
+        if not self._told:
+            self._told = True
+            self._err.write(
+                "WARNING: Resulting JSON is truncated as serialization has exceeded the set depth of "
+                f"{self._depth}. (-Depth)\n"
+            )
+            self._err.flush()
 
 
 def _members(record: Any) -> dict[str, Any]:

@@ -17,6 +17,9 @@ _LINE_END = re.compile("\r\n|\r|\n")
 _WORD = re.compile(r"[^ \t]*[ \t]|[^ \t]+")
 _SEPARATOR = " : "
 _WIDEST = 500  # columns that are kept free for one column in a pipe; a longer text moves what stands behind it
+_WIDEST_ROW = 5_000  # likewise for all columns of a report
+_WIDEST_LABEL = 100  # columns that the labels of a list have in a pipe
+_NARROWEST_FIELD = 10  # columns that they leave on a screen (ListWriter)
 _READABLE = 8  # columns that a cell keeps before columns are left out
 
 
@@ -90,8 +93,9 @@ def report_layout(
         keep_last: The last column stays whole: it says which host a row is of.
     """
     widths = [min(each, width or _WIDEST) for each in _content_widths(columns, rows)]
+    room = width or _WIDEST_ROW
     yielding = list(range(len(widths) - keep_last))
-    while width is not None and _total(widths) > width and yielding:
+    while _total(widths) > room and yielding:
         widest = max(yielding, key=widths.__getitem__)
         if widths[widest] > _READABLE or (len(yielding) == 1 and not keep_last):
             widths[widest] -= 1
@@ -103,10 +107,14 @@ def report_layout(
 def list_lines(pairs: Sequence[tuple[str, str]], width: int | None) -> Iterator[str]:
     """Yield `Label : text` lines, the labels aligned, long texts wrapped and hanging."""
     pairs = [(one_line(label), text) for label, text in pairs]
-    label_width = max((cell_width(label) for label, _ in pairs), default=0)
-    room = None if width is None else width - label_width - len(_SEPARATOR)
-    if room is not None and room < 1:
-        room = None
+    widest = max((cell_width(label) for label, _ in pairs), default=0)
+    if width is None:
+        label_width, room = min(widest, _WIDEST_LABEL), None
+    else:
+        label_width = min(widest, max(width - len(_SEPARATOR) - _NARROWEST_FIELD, 1))
+        room = max(width - label_width - len(_SEPARATOR), 1)
+    if width is not None:
+        pairs = [(head(label, label_width), text) for label, text in pairs]
     for label, text in pairs:
         prefix = label + " " * (label_width - cell_width(label)) + _SEPARATOR
         for line in _LINE_END.split(text):
@@ -188,11 +196,11 @@ def fitted(text: str, width: int, right: bool, cut: bool) -> str:
 
 def cut_up(text: str, width: int) -> list[str]:
     """Cut text into pieces of at most `width` columns."""
-    pieces = []
-    while text:
-        piece = head(text, width) or text[0]
+    pieces, at = [], 0
+    while at < len(text):
+        piece = head(text[at : at + 4 * width], width) or text[at]  # marks that combine have no width
         pieces.append(piece)
-        text = text[len(piece) :]
+        at += len(piece)
     return pieces
 
 

@@ -5,15 +5,13 @@ Knows the columns and the order of properties. Must not know hosts or stores.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, TextIO
 
 from remotejobs.jobs.sessions import PSSession
-from remotejobs.views.csvout import quoted
 from remotejobs.views.layout import Column, list_lines, report_layout
-from remotejobs.views.terminal import encodable, harmless
+from remotejobs.views.listing import write_items
 
 SESSION_SCHEMA = "remotejobs.session.1"
 # On a screen the last ones but InstanceId give way first.
@@ -36,22 +34,15 @@ def write_sessions(format_name: str, sessions: Sequence[PSSession], out: TextIO,
         out: Where they go.
         width: Columns of the terminal; None where `out` is none, and nothing is cut.
     """
-    name = format_name.lower()
-    if name == "table":
-        out.writelines(f"{harmless(line)}\n" for line in _table(sessions, width))
-    elif name == "list":
-        lists = ("\n".join(list_lines(list(_properties(each).items()), width)) for each in sessions)
-        out.write("\n".join(harmless(text) + "\n" for text in lists))
-    elif name == "csv":
-        for index, each in enumerate(sessions):
-            properties = _properties(each)
-            if not index:
-                out.write(",".join(map(quoted, properties)) + "\n")
-            out.write(encodable(",".join(map(quoted, properties.values()))) + "\n")
-    elif name == "json":
-        out.write(",\n".join(map(_json, sessions)).join(("[\n", "\n]\n")) if sessions else "[]\n")
-    else:
-        out.writelines(f"{_json(each)}\n" for each in sessions)
+    write_items(
+        format_name,
+        sessions,
+        out,
+        table=lambda: _table(sessions, width),
+        block=lambda each: list_lines(list(_properties(each).items()), width),
+        entry=_entry,
+        properties=_properties,
+    )
 
 
 def _table(sessions: Sequence[PSSession], width: int | None) -> Iterator[str]:
@@ -93,9 +84,9 @@ def _properties(session: PSSession) -> dict[str, str]:
     }
 
 
-def _json(session: PSSession) -> str:
+def _entry(session: PSSession) -> dict[str, Any]:
     job = session.job
-    entry: dict[str, Any] = {
+    return {
         "schema": SESSION_SCHEMA,
         "computer_name": session.computer_name,
         "instance_id": session.instance_id,
@@ -113,7 +104,6 @@ def _json(session: PSSession) -> str:
         "run_time": session.run_time,
         "buffer_mode": session.buffer_mode,
     }
-    return json.dumps(entry, separators=(",", ":"))
 
 
 def _duration(seconds: float | None) -> str:

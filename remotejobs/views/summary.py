@@ -40,12 +40,15 @@ def exit_code(outcomes: Iterable[Outcome], *, fail_on_error: bool = False) -> in
 
     Args:
         outcomes: How each child ended.
-        fail_on_error: -FailOnError: a completed child with records on its Error stream counts as failed.
+        fail_on_error: -FailOnError: a completed child counts as failed that gave an exit code other than 0, or has
+            records on its Error stream; these count for nothing with cmd, whose programs write there what they like.
     """
     classes = set()
     for outcome in outcomes:
         classes.add(outcome.reason.exit_code)
-        if fail_on_error and outcome.error_count:
+        details = outcome.details
+        errors = 0 if details.get("shell") == "cmd" else outcome.error_count
+        if fail_on_error and (details.get("exit_code") or errors):
             classes.add(2)
     if {2, 3} <= classes:
         return 4
@@ -69,12 +72,12 @@ def summary(ends: Sequence[ChildEnd], targets: int, seconds: float, notes: Itera
     if running:
         parts.append(f"{running} still running")
     hosts = "1 host" if targets == 1 else f"{targets:,} hosts"
-    erring = [end for end in ends if end.outcome.reason is EndReason.Completed and end.outcome.error_count]
+    erring = [end for end in ends if end.outcome.error_count]
     lines = [f"{', '.join(parts) or 'nothing to do'}: {hosts} in {duration(seconds)}"]
     if erring:
         count = sum(end.outcome.error_count for end in erring)
         lines.append(f"{_errors(count)} on {_names(end.computer_name for end in erring)}")
-    return [*lines, *_hints(names), *notes]
+    return [*lines, *_exit_codes(ends), *_hints(names), *notes]
 
 
 def pending(names: Sequence[str], targets: int) -> str:
@@ -100,6 +103,17 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02} s"
     return f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def _exit_codes(ends: Sequence[ChildEnd]) -> list[str]:
+    """`exit code 3 on web[01-02], 5 on web07`: of those that completed with another than 0."""
+    names: defaultdict[int, list[str]] = defaultdict(list)
+    for end in ends:
+        code = end.outcome.details.get("exit_code")
+        if code and end.outcome.reason is EndReason.Completed:
+            names[code].append(end.computer_name)
+    parts = [f"{code} on {_names(names[code])}" for code in sorted(names)]
+    return [f"exit code {', '.join(parts)}"] if parts else []
 
 
 def _part(reason: EndReason, names: Sequence[str]) -> str:

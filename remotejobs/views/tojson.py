@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from remotejobs.errors import LimitError
 from remotejobs.states import JobState
 from remotejobs.views.members import time_span, version
 from remotejobs.wsman.clixml.primitives import date_time_text
@@ -28,7 +27,6 @@ from remotejobs.wsman.clixml.values import (
 )
 
 DEPTH: Final = 2  # ConvertTo-Json's default
-MAX_ITEMS: Final = 5_000_000  # values in one result: repeated references to few objects can make any number
 
 _IP_ADDRESS = "System.Net.IPAddress"
 _STATE_INFO = "System.Management.Automation.JobStateInfo"
@@ -61,38 +59,36 @@ def to_json(value: Any, depth: int = DEPTH, compress: bool = False) -> str:
         value: Anything that CLIXML is read as.
         depth: Levels below the first that are written out (-Depth); what is deeper becomes text.
         compress: No line breaks or blanks (-Compress).
-
-    Raises:
-        LimitError: It has more than five million values.
     """
     pieces: list[str] = []
     _write(_Converter(depth, Decimal).plain(value, 0), "" if compress else "\n", pieces)
     return "".join(pieces)
 
 
-def to_plain(value: Any, depth: int = DEPTH) -> Any:
+def to_plain(value: Any, depth: int = DEPTH, truncated: Callable[[], None] | None = None) -> Any:
     """Make what `json.dumps` takes: dict, list, str, int, float, bool, None. A Decimal becomes the nearest float.
 
-    Raises:
-        LimitError: As `to_json`.
+    Args:
+        value: As for `to_json`.
+        depth: As for `to_json`.
+        truncated: Called for each value that was too deep.
     """
-    return _Converter(depth, float).plain(value, 0)
+    return _Converter(depth, float, truncated).plain(value, 0)
 
 
 class _Converter:
     """One conversion: PowerShell's ProcessValue and AddPsProperties."""
 
-    __slots__ = ("_decimal", "_depth", "_left")
+    __slots__ = ("_decimal", "_depth", "_truncated")
 
-    def __init__(self, depth: int, decimal: Callable[[Decimal], Any]) -> None:
+    def __init__(
+        self, depth: int, decimal: Callable[[Decimal], Any], truncated: Callable[[], None] | None = None
+    ) -> None:
         self._depth = depth
         self._decimal = decimal
-        self._left = MAX_ITEMS
+        self._truncated = truncated
 
     def plain(self, value: Any, level: int) -> Any:
-        self._left -= 1
-        if self._left < 0:
-            raise LimitError(f"The result has more than {MAX_ITEMS} values; ask for less depth or fewer properties.")
         if isinstance(value, PSObject):
             return self._object(value, level)
         if value is None or isinstance(value, bool):
@@ -106,8 +102,13 @@ class _Converter:
         if isinstance(value, datetime):
             return date_time_text(value)
         if isinstance(value, _CUT):
-            return text(value) if level > self._depth else self._inside(value, level)
+            return self._cut(value) if level > self._depth else self._inside(value, level)
         return str(value)
+
+    def _cut(self, value: Any) -> str:
+        if self._truncated:
+            self._truncated()
+        return text(value)
 
     def _inside(self, value: Any, level: int) -> Any:
         if isinstance(value, dict):
@@ -122,7 +123,7 @@ class _Converter:
         name = value.type_names[0].removeprefix("Deserialized.") if value.type_names else ""
         if value.base is NO_BASE:
             if level > self._depth:
-                return text(value)
+                return self._cut(value)
             return self._members({}, _revived(value, name) if name in _REVIVED else value.properties, level)
         if type(value.base) is str or isinstance(value.base, datetime):
             return self.plain(value.base, level)

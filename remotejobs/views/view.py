@@ -56,6 +56,7 @@ def view(
     colour: bool = False,
     computer_names: Sequence[str] = (),
     error_view: str = "ConciseView",
+    depth: int = 2,
 ) -> View:
     """Return a view.
 
@@ -68,6 +69,7 @@ def view(
         colour: Colour errors and warnings.
         computer_names: The targets, to align what is put before lines on a terminal.
         error_view: How errors are worded on `err`: ConciseView, NormalView, CategoryView or DetailedView.
+        depth: Of Json and Jsonl: the levels of an object below its first, as ConvertTo-Json's -Depth.
 
     Raises:
         UsageError: There is no such format.
@@ -76,7 +78,7 @@ def view(
     if name in ("json", "jsonl"):
         from remotejobs.views.jsonlines import JsonView
 
-        return JsonView(out, array=name == "json")
+        return JsonView(out, err, array=name == "json", depth=depth)
     from remotejobs.views.console import Console
 
     console = Console(err, colour=colour, error_view=error_view)

@@ -1,4 +1,4 @@
-"""Requests and answers of a PowerShell shell under WS-Man (MS-WSMV 3.1.4, MS-PSRP 3.1.5.3): bodies only.
+"""Requests and answers of shells, and of PowerShell shells, under WS-Man (MS-WSMV 3.1.4, MS-PSRP 3.1.5.3): bodies only.
 
 Knows the `rsp` schema. Must not know what the base64 in it means, nor connections.
 """
@@ -26,7 +26,7 @@ from remotejobs.wsman.envelopes import (
 from remotejobs.wsman.plain import END, body_of
 
 _RSP = f"{{{SHELL}}}"
-_KEEPALIVE = option_set(option("WSMAN_CMDSHELL_OPTION_KEEPALIVE", "True"))
+KEEPALIVE = option_set(option("WSMAN_CMDSHELL_OPTION_KEEPALIVE", "True"))
 _NO_CMD = option_set(option("WINRS_SKIP_CMD_SHELL", "False"))
 
 _COMMAND = re.compile(
@@ -45,8 +45,8 @@ _CREATED = re.compile(
 STOP = "powershell/signal/crtl_c"
 
 
-class PowerShellShell:
-    """One PowerShell shell: its requests, and the ids that the host answered with.
+class Shell:
+    """What shells of every kind have in common: an id, Send, Signal and Delete.
 
     Args:
         requests: Renders envelopes for this host and configuration.
@@ -62,12 +62,39 @@ class PowerShellShell:
 
     @property
     def payload_size(self) -> int:
-        """Bytes of PSRP that fit one request."""
+        """Bytes of input, or of PSRP, that fit one request."""
         return self._requests.payload_size
 
     def resize(self, envelope_size: int) -> None:
         """Set the MaxEnvelopeSize of the requests from now on."""
         self._requests.envelope_size = envelope_size
+
+    def created(self, shell_id: str) -> None:
+        """Take the id that the host has given the shell."""
+        if shell_id != self.shell_id:
+            self.shell_id = shell_id
+            self._selectors = selector_set(ShellId=shell_id)
+
+    def send(self, payload: bytes, command_id: str | None, stream: str = "stdin") -> Request:
+        """Send bytes to a command, or to the shell; `pr` is the stream of answers to host calls."""
+        which = f" CommandId={quoteattr(command_id)}" if command_id else ""
+        body = f'<rsp:Send><rsp:Stream Name="{stream}"{which}>{b64encode_as_string(payload)}</rsp:Stream></rsp:Send>'
+        return self._requests.request(f"{SHELL}/Send", body, selectors=self._selectors)
+
+    def signal(self, command_id: str, code: str) -> Request:
+        """Signal a command."""
+        body = f"<rsp:Signal CommandId={quoteattr(command_id)}><rsp:Code>{code}</rsp:Code></rsp:Signal>"
+        return self._requests.request(f"{SHELL}/Signal", body, selectors=self._selectors)
+
+    def delete(self) -> Request:
+        """Close the shell."""
+        return self._requests.request(f"{TRANSFER}/Delete", selectors=self._selectors)
+
+
+class PowerShellShell(Shell):
+    """One PowerShell shell: its requests, and the ids that the host answered with."""
+
+    __slots__ = ()
 
     def create(
         self,
@@ -93,12 +120,6 @@ class PowerShellShell:
         )
         return self._requests.request(f"{TRANSFER}/Create", body, options=option_set(*options))
 
-    def created(self, shell_id: str) -> None:
-        """Take the id that the host has given the shell."""
-        if shell_id != self.shell_id:
-            self.shell_id = shell_id
-            self._selectors = selector_set(ShellId=shell_id)
-
     def command(self, command_id: str, payload: bytes) -> Request:
         """Start a pipeline; `payload` is the first fragment of CREATE_PIPELINE."""
         body = (
@@ -111,18 +132,7 @@ class PowerShellShell:
         """Ask for output: of one pipeline, or of the pool."""
         which = f" CommandId={quoteattr(command_id)}" if command_id else ""
         body = f"<rsp:Receive><rsp:DesiredStream{which}>stdout</rsp:DesiredStream></rsp:Receive>"
-        return self._requests.request(f"{SHELL}/Receive", body, selectors=self._selectors, options=_KEEPALIVE)
-
-    def send(self, payload: bytes, command_id: str | None, stream: str = "stdin") -> Request:
-        """Send bytes to a pipeline or to the pool; `pr` is the stream of answers to host calls."""
-        which = f" CommandId={quoteattr(command_id)}" if command_id else ""
-        body = f'<rsp:Send><rsp:Stream Name="{stream}"{which}>{b64encode_as_string(payload)}</rsp:Stream></rsp:Send>'
-        return self._requests.request(f"{SHELL}/Send", body, selectors=self._selectors)
-
-    def signal(self, command_id: str, code: str) -> Request:
-        """Signal a pipeline (STOP)."""
-        body = f"<rsp:Signal CommandId={quoteattr(command_id)}><rsp:Code>{code}</rsp:Code></rsp:Signal>"
-        return self._requests.request(f"{SHELL}/Signal", body, selectors=self._selectors)
+        return self._requests.request(f"{SHELL}/Receive", body, selectors=self._selectors, options=KEEPALIVE)
 
     def disconnect(self, *, idle_timeout: float | None, buffer_mode: str) -> Request:
         """Leave the shell on its host; what runs in it goes on."""
@@ -148,10 +158,6 @@ class PowerShellShell:
         """Take over a command of a shell that connect() has got."""
         body = f"<rsp:Connect CommandId={quoteattr(command_id)}/>"
         return self._requests.request(f"{SHELL}/Connect", body, selectors=self._selectors)
-
-    def delete(self) -> Request:
-        """Close the shell."""
-        return self._requests.request(f"{TRANSFER}/Delete", selectors=self._selectors)
 
 
 def _one_line(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from remotejobs.api.invoke import invoke_command, retry_job, session_option
 from remotejobs.auth.credentials import NO_SECRET, Credential, Secret
 from remotejobs.clock import SystemClock
 from remotejobs.errors import ConfigurationError, UsageError
-from remotejobs.model import JobSpec, Outcome, ScriptCommand, Target
+from remotejobs.model import InvocationSettings, JobSpec, Outcome, ScriptCommand, Target
+from remotejobs.session.prepared import pipelines
 from remotejobs.states import EndReason
 from remotejobs.store.encoding import decode_spec, encode_spec
 from remotejobs.store.memory import MemoryStore
@@ -56,6 +58,26 @@ def test_a_list_that_holds_itself_does_too_afterwards() -> None:
     assert [*secrets] == ["ArgumentList[0][0]"]
 
 
+def test_what_cannot_go_up_is_refused_with_its_place() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value, message in (
+        ({1}, r"\[0\]: PowerShell cannot be given a Python set"),
+        ([1, {"k": 1j}], r"\[0\]\[1\]\[0\]: PowerShell cannot be given a Python complex"),
+        (10**5000, r"\[0\]: PowerShell has no room for this int: of thousands of digits"),
+        (deep, r"\[0\]\[0\].*: it is nested 50 deep; PowerShell reads 49"),
+        (PSObject(extended={"a": deep}), r"\[0\]: A value is nested 50 deep; PowerShell reads 49"),
+    ):
+        with pytest.raises(UsageError, match="^ArgumentList" + message):
+            without_secrets([value])
+
+
+def test_a_name_is_quoted_whatever_it_is() -> None:
+    _, secrets = with_values(ScriptCommand("1"), parameters={"\udce4]": Secret("a"), "a/b": Secret("b")})
+    assert [*secrets] == ["Parameters[%ED%B3%A4%5D]", "Parameters[a%2Fb]"]
+
+
 def test_a_secure_string_of_a_host_is_refused() -> None:
     with pytest.raises(UsageError, match=r"ArgumentList\[0\]\[0\]: a SecureString cannot be an argument"):
         without_secrets([[SecureString("AAAA")]])
@@ -81,7 +103,7 @@ def test_credentials_behind_the_arguments_are_called_as_the_user_calls_them() ->
 def test_whatever_a_user_is_called_a_stored_name_says_it(user: str, indexes: list[int]) -> None:
     place = "ArgumentList" + "".join(f"[{n}]" for n in indexes)
     named = SecureString.named(place, user)
-    payload = create_pipeline("1", [named])
+    payload = create_pipeline(ScriptCommand("1", (named,)))
     assert secret_names(payload) == (named.name,)
     (again,) = secure_strings(deserialize(payload).PowerShell.Cmds[0].Args[0].V)
     assert (again.name, again.place, again.credential) == (named.name, place, user)
@@ -154,7 +176,9 @@ def test_a_retry_needs_the_secrets_again() -> None:
             await retry_job(row.id, credential=("u", "p"), store=store)
         assert caught.value.error_id == "SecretArgumentMissing"
         again = await retry_job(row.id, credential=("u", "p"), argument_list=[Secret("x"), 2], store=store)
-        assert again.row.spec.command.arguments == (SecureString("ArgumentList[0]"), 2)
+        command = again.row.spec.command
+        assert isinstance(command, ScriptCommand)
+        assert command.arguments == (SecureString("ArgumentList[0]"), 2)
         await again.stop()
 
     asyncio.run(main())
@@ -178,5 +202,5 @@ def test_secrets_of_parameters_and_variables_have_names_of_their_own() -> None:
     spec = JobSpec(command, (Target("a"),))
     assert PASSWORD not in encode_spec(spec)
     assert decode_spec(encode_spec(spec)) == spec
-    payload = create_pipeline("1", command.arguments, command.parameters, using={"$using:x": command.using[0][1]})
+    payload, _ = pipelines(replace(command, text="$using:x"), InvocationSettings())
     assert secret_names(payload) == ("ArgumentList[0]", *[*secrets][1:])

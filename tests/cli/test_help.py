@@ -6,6 +6,7 @@ from remotejobs.cli.commands import COMMANDS
 from remotejobs.cli.help import EXIT_CODES, overview, verb_help
 from remotejobs.cli.parameters import Command
 from remotejobs.cli.tables.invoke import INVOKE
+from remotejobs.cli.tables.jobs import STOP
 from remotejobs.cli.tables.local import HOSTS
 from remotejobs.states import EndReason
 
@@ -22,6 +23,7 @@ def test_help_says_everything_in_the_table(command: Command) -> None:
         assert parameter.default in flat
     for example in command.examples:
         assert f"\n    {example.line}\n" in text
+    assert all(" ".join(each.split()) in flat for each in command.unlike)
     assert all(f"  {code} " in text for code, _ in EXIT_CODES)
 
 
@@ -51,3 +53,8 @@ def test_kebab_names() -> None:
     assert twins["ConnectionUri"] == "connection-uri"
     assert twins["HideComputerName"] == "hide-computer-name"
     assert twins["PasswordFile"] == "password-file"
+
+
+def test_what_a_verb_does_unlike_its_cmdlet_is_said() -> None:
+    assert "\nUNLIKE STOP-JOB\n  A job whose hosts were stopped one by one ends as Stopped;" in verb_help(STOP)
+    assert "UNLIKE" not in verb_help(HOSTS)

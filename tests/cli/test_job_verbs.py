@@ -395,6 +395,16 @@ def test_connect_says_once_what_several_hosts_said(fake: Fake, capsys: Capture) 
     assert fake.calls[-1][2]["timeout"] is None
 
 
+def test_errors_in_the_view_that_is_asked_for(fake: Fake, capsys: Capture) -> None:
+    failed = [{"target": "web01", "message": "No.", "error_id": "Id"}]
+    fake.refuse[1] = JobError("", error_id="PSSessionConnectFailed", failed=failed, waiting=[])
+    assert "+ PSComputerName        : web01" in run(capsys, "connect", "1", "-ErrorView", "Normal")[2].splitlines()
+    fake.refuse[1] = JobError("Runs.", error_id="Busy")
+    for verb in ("retry", "connect"):
+        code, _, err = run(capsys, verb, "1", "-ErrorView", "Detailed")
+        assert (code, err.count("FullyQualifiedErrorId : Busy")) == (1, 1)
+
+
 def test_connect_names_the_hosts_that_wait_for_a_slot(fake: Fake, capsys: Capture) -> None:
     lease = fake.store.job(1).lease
     assert lease
@@ -416,7 +426,7 @@ def test_retry_hands_states_and_reasons_on_and_prints_the_new_job(fake: Fake, ca
     assert fake.calls[-1] == (
         "retry",
         1,
-        {"state": ["Stopped", "Unreachable", "TimedOut"], "credential": {}, "as_job": True},
+        {"state": ["Stopped", "Unreachable", "TimedOut"], "answers": [], "credential": {}, "as_job": True},
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from remotejobs.api.invoke import invoke_command
+from remotejobs.api.pipeline import Pipeline
 from remotejobs.jobs.job import ChildEnd, RemoteJob
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import SessionOption, Target
@@ -19,7 +20,7 @@ from remotejobs.sim.faults import FaultScript, parse_faults
 from remotejobs.sim.host import SimulatedHost
 from remotejobs.sim.interpreter import Interpreter, Invocation, Streams
 from remotejobs.sim.psrp_host import psrp_shell_factory
-from remotejobs.sim.shells import HostInfo, HostSettings
+from remotejobs.sim.shells import HostInfo, HostSettings, ShellFactories
 
 SIM = ("sim", "sim")
 _POWERSHELL = "http://schemas.microsoft.com/powershell/"
@@ -58,10 +59,11 @@ async def started(
     settings: HostSettings | None = None,
     tls: bool = False,
     interpreter: Interpreter | None = None,
+    shells: ShellFactories | None = None,
 ) -> AsyncIterator[dict[str, SimulatedHost]]:
-    """Run hosts by name, each with its script of faults ("" for a good one)."""
+    """Run hosts by name, each with its script of faults ("" for a good one); `shells` are those beside PowerShell's."""
     hosts: dict[str, SimulatedHost] = {}
-    factories = {_POWERSHELL: psrp_shell_factory(interpreter or Dialect())}
+    factories = {_POWERSHELL: psrp_shell_factory(interpreter or Dialect()), **(shells or {})}
     try:
         for name, script in faults.items():
             host = SimulatedHost(
@@ -104,7 +106,7 @@ class Result:
         return self.ends[name].outcome.message
 
 
-async def run(where: list[Target], script: str, **options: Any) -> Result:
+async def run(where: list[Target], script: str | Pipeline, **options: Any) -> Result:
     """Run a script to its end and collect everything."""
     settings = {"allow_unencrypted": True, "max_connection_retry_count": 1, **options.pop("option", {})}
     options = {"credential": SIM, "authentication": "Basic", "session_option": SessionOption(**settings), **options}

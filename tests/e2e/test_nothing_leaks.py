@@ -285,7 +285,7 @@ def test_a_credential_for_the_script_does_not_go_over_clear_http(scene: Scene) -
     words = ["-ConnectionUri", "http://127.0.0.1:1/wsman", "-ScriptBlock", "1", "-Credential", "file"]
     words += ["-ArgumentCredential", "hop", "-SessionOption", "AllowUnencrypted"]
     assert scene.run("invoke", *words) == 1
-    assert b"An argument is a secret, and over http://127.0.0.1:1/wsman nothing protects it." in scene.said[-1]
+    assert b"An argument or answer is a secret, and over http://127.0.0.1:1/wsman nothing" in scene.said[-1]
     scene.search()
 
 

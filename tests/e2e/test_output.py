@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +25,7 @@ from remotejobs.sim.host import SimulatedHost
 from remotejobs.sim.interpreter import HostMethod, Streams
 from remotejobs.sim.psrp_wire import MessageType
 from remotejobs.store.memory import MemoryStore
+from remotejobs.views.view import FORMATS, view
 from tests.e2e.hosts import Result, Writes, run, started, targets
 
 KIB, MIB = 1024, 1024 * 1024
@@ -364,3 +366,26 @@ def test_origin_is_ours_whatever_the_host_says() -> None:
     assert record.value.RunspaceId == record.runspace_id
     assert record.value.PSShowComputerName is True
     assert list(record.value.properties) == ["pscomputername2", "PSComputerName", "RunspaceId", "PSShowComputerName"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_record_that_would_never_end_is_shown_as_far_as_it_goes(name: str) -> None:
+    """A list of lists that are all the same one, and one that is in itself; what comes after them is shown too."""
+    lists = "<S>x</S>"
+    for n in range(40):
+        again = f'<Ref RefId="{n - 1}"/>' * 5 if n else ""
+        lists = f'<Obj RefId="{n}"><LST>{lists}{again}</LST></Obj>'
+
+    async def script(streams: Streams) -> None:
+        for piece in (lists, '<Obj RefId="0"><LST><Ref RefId="0"/><Ref RefId="0"/></LST></Obj>', "<S>after</S>"):
+            await streams.recorded(MessageType.PIPELINE_OUTPUT, piece)
+
+    result = on_host("x", Writes(script))
+    out, err = io.StringIO(), io.StringIO()
+    screen = view(name, out, err, depth=100)
+    for record in result.records:
+        screen.record(record)
+    screen.close()
+    assert "after" in out.getvalue()
+    assert len(out.getvalue()) < 2_000_000
+    assert err.getvalue() == ""

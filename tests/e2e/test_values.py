@@ -15,7 +15,7 @@ from remotejobs import compose
 from remotejobs.api.invoke import invoke_command, retry_job
 from remotejobs.auth.credentials import Credential, Secret
 from remotejobs.errors import ConfigurationError, UsageError
-from remotejobs.model import SessionOption
+from remotejobs.model import ScriptCommand, SessionOption
 from remotejobs.sim.shells import HostSettings
 from remotejobs.wsman.psrp.messages import SESSION_CAPABILITY
 from tests.e2e.hosts import ca_file, run, started, targets
@@ -223,6 +223,7 @@ async def test_what_goes_up_is_stored_and_goes_up_again(tmp_path: Path) -> None:
         await job.wait()
     async with started({"web01": ""}) as hosts:
         spec = store.job(job.id).spec
+        assert isinstance(spec.command, ScriptCommand)
         assert spec.command.parameters == (("n", 1),)
         where = targets(hosts)[0]
         again = await invoke_command([where], script, store=store, **up, **HOW)

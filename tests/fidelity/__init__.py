@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.fidelity.compared", "tests.fidelity.exchanges")
+pytest.register_assert_rewrite("tests.fidelity.compared", "tests.fidelity.engines", "tests.fidelity.exchanges")

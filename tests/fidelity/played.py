@@ -15,9 +15,11 @@ from remotejobs.jobs.job import RemoteJob
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.model import Outcome, SessionOption, Stream
 from remotejobs.sim.interpreter import Invocation, Streams
+from remotejobs.sim.powershell_exe import cmd_with_powershell
 from remotejobs.sim.psrp_wire import Message, MessageType
 from remotejobs.sim.recorded import Recording, read_pipelines
 from remotejobs.sim.shells import HostInfo
+from remotejobs.sim.winrs_host import CMD
 from remotejobs.states import JobState
 from tests.e2e.hosts import SIM, started, targets
 
@@ -112,14 +114,16 @@ def ends_by(recording: Recording) -> str:
     return "stop" if recording.stopped else "death"
 
 
-async def play(recording: Recording, name: str, *, hide: bool) -> Played:
-    """Run a job against a host of this name that sends a pipeline.
+async def play(recording: Recording, name: str, *, hide: bool, engine: str = "native") -> Played:
+    """Run a job against a host of this name that sends a pipeline; as text, where it is asked for that.
 
     The job is stopped, or the host restarts, at the moment when this happened to the recorded pipeline. A prompt is
     refused, as always.
     """
     before = sum(1 for message in recording.messages if message.type in RECORDS)
-    async with started({name: ""}, interpreter=Playing(recording)) as hosts, asyncio.timeout(20):
+    playing = Playing(recording)
+    shells = {CMD: cmd_with_powershell(playing)}
+    async with started({name: ""}, interpreter=playing, shells=shells) as hosts, asyncio.timeout(20):
         settings = SessionOption(allow_unencrypted=True, max_connection_retry_count=1)
         job = await invoke_command(
             targets(hosts),
@@ -128,6 +132,7 @@ async def play(recording: Recording, name: str, *, hide: bool) -> Played:
             authentication="Basic",
             session_option=settings,
             hide_computer_name=hide,
+            engine=engine,
         )
         result = Played(job)
         acts = {"stop": [job.request_stop], "death": [lambda: hosts[name].reboot(0)]}.get(ends_by(recording), [])
@@ -144,6 +149,6 @@ async def play(recording: Recording, name: str, *, hide: bool) -> Played:
     return result
 
 
-def played(recording: Recording, name: str = "localhost", *, hide: bool = True) -> Played:
+def played(recording: Recording, name: str = "localhost", *, hide: bool = True, engine: str = "native") -> Played:
     """As `play`, in a loop of its own."""
-    return asyncio.run(play(recording, name, hide=hide))
+    return asyncio.run(play(recording, name, hide=hide, engine=engine))

@@ -7,19 +7,15 @@ from pathlib import Path
 
 from remotejobs.wsman.clixml.records import error_record
 from tests.fidelity.compared import same_end, same_error, same_exceptions, same_host_calls, same_records
-from tests.fidelity.played import ends_by, exit_code, pipelines, played
+from tests.fidelity.engines import CASES, recording_of, through
+from tests.fidelity.played import ends_by, exit_code
 from tests.recorded import recorded
-from tests.recordings import RECORDINGS
-
-FOLDER = RECORDINGS / "pwsh" / "cases" if RECORDINGS else Path(__file__).parents[1] / "data" / "pwsh"
-CASES = sorted(path for path in FOLDER.glob("*.json") if path.with_suffix(".wire.jsonl").exists())
 
 
 @recorded("cases", CASES, lambda path: path.stem)
 def test_a_recorded_case(case: Path) -> None:
     known = json.loads(case.read_text("utf-8"))
-    recording = pipelines(case)[1][-1]
-    result = played(recording)
+    recording, result = recording_of(case), through("native", case)
     if "sent" in known:  # it does not parse: sent as text, it is the host that says so
         outcome = result.outcome
         assert (outcome.state.name, outcome.failure is not None) == (known["sent"]["state"], True)

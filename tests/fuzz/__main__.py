@@ -46,10 +46,10 @@ class Campaign:
         _last.truncate()
         faulthandler.dump_traceback_later(_HANG, exit=True)
         try:
-            edges = self.tracer.run(self.target.run, data)
+            edges = self.tracer.run(self.target.run, data, self.target.allowed(data))
             new = not edges <= self.seen
             if new or self.executions % 64 == 0:
-                measure(self.target.run, data)
+                measure(self.target.run, data, self.target.memory)
                 clock(self.target.run, data)
         except Finding as finding:
             key = str(finding)

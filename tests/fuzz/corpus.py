@@ -53,6 +53,6 @@ def write(name: str, entries: Iterable[bytes]) -> None:
 
 def _edges(tracer: Tracer, target: Target, data: bytes) -> Edges:
     try:
-        return tracer.run(target.run, data)
+        return tracer.run(target.run, data, target.allowed(data))
     except Finding:
         return Edges()

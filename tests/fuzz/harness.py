@@ -21,7 +21,7 @@ from remotejobs.errors import RemoteJobsError
 Run = Callable[[bytes], object]
 Edges = set[tuple[int, int]]
 
-LINES: Final = 20_000, 30  # that any input may cost, and each of its bytes
+LINES: Final = 20_000, 30  # that any input may cost, and each of its bytes, as a rule
 MEMORY: Final = 1_000_000, 400  # bytes, likewise
 SECONDS: Final = 2.0  # of this process, for one input of some KB: not a matter of a slow machine
 
@@ -43,11 +43,19 @@ class Target(NamedTuple):
         run: Gets the bytes; may raise RemoteJobsError.
         seeds: To begin with.
         words: What may be put in anywhere.
+        lines: What any input may cost, and each of its bytes.
+        memory: Bytes, likewise.
     """
 
     run: Run
     seeds: tuple[bytes, ...]
     words: tuple[bytes, ...] = ()
+    lines: tuple[int, int] = LINES
+    memory: tuple[int, int] = MEMORY
+
+    def allowed(self, data: bytes) -> int:
+        """Lines that an input may cost."""
+        return self.lines[0] + self.lines[1] * len(data)
 
 
 class Tracer:
@@ -58,13 +66,13 @@ class Tracer:
         self._edges: Edges = set()
         self._last = self._left = 0
 
-    def run(self, run: Run, data: bytes, lines: int = 0) -> Edges:
-        """Run a target; `lines` are those that it may cost where LINES do not count.
+    def run(self, run: Run, data: bytes, lines: int) -> Edges:
+        """Run a target that may cost so many lines.
 
         Raises:
             Finding: It raised what is no error of ours, or takes too many steps.
         """
-        self._edges, self._last, self._left = set(), 0, lines or LINES[0] + LINES[1] * len(data)
+        self._edges, self._last, self._left = set(), 0, lines
         before = sys.gettrace()
         sys.settrace(self._call)
         try:
@@ -72,7 +80,7 @@ class Tracer:
         except RemoteJobsError:
             pass
         except _TooLong:
-            raise Finding(f"takes more than {lines or LINES[0]} + {LINES[1]} a byte of lines") from None
+            raise Finding(f"takes more than {lines} lines for {len(data):,} bytes") from None
         except Exception as error:
             sys.settrace(before)
             raise Finding(f"raises {type(error).__name__}: {error!s:.200} {_where(error.__traceback__)}") from error
@@ -98,7 +106,7 @@ class Tracer:
         return self._line
 
 
-def measure(run: Run, data: bytes) -> None:
+def measure(run: Run, data: bytes, memory: tuple[int, int] = MEMORY) -> None:
     """Run a target and look at its memory.
 
     Raises:
@@ -109,7 +117,7 @@ def measure(run: Run, data: bytes) -> None:
         with suppress(RemoteJobsError):
             run(data)
         peak = tracemalloc.get_traced_memory()[1] - before
-    if peak > MEMORY[0] + MEMORY[1] * len(data):
+    if peak > memory[0] + memory[1] * len(data):
         raise Finding(f"takes {peak:,} bytes of memory for {len(data):,}")
 
 

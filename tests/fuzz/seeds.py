@@ -130,6 +130,10 @@ CALLS = tuple(
         (-100, 6, "<I32>3</I32>"),
         (1, 23, f"<S>caption</S><S>message</S>{_FIELDS}"),
         (1, 26, "<S/><S/>" + _FIELDS),
+        (1, 11, ""),
+        (1, 25, "<S>caption</S><S>message</S><S>user</S>"),
+        (1, 46, "<I32>4</I32>"),
+        (1, 56, f"<S>caption</S><S>message</S>{_FIELDS}"),
     )
 )
 CLIXML = (
@@ -184,6 +188,23 @@ TLS = [
         "1703030018" + "22" * 24,
     )
 ]
+PIPES = (
+    b"437\nstdout caf\x82\r\nno end" + BETWEEN + b"stderr not found\r\n",
+    b"65001\nstdout caf\xc3\xa9\r\r\n\n" + BETWEEN + b"stderr a" + BETWEEN + b"stdout b\n" + BETWEEN + b"stderr c\n",
+    b"932\nstdout \x83\x65\x83\x58\n" + BETWEEN + b"other x",
+    b"65000\nstdout +2D0-\n+ZeU-",
+    b"1200\nstdout a\0\r\0\n\0",
+    (
+        b'850\nstderr #< CLIXML\r\n<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04">'
+        b'<Obj S="progress" RefId="0"/><S S="Error">No._x000D__x000A_</S><S S="Warning">w</S></Objs>\r\nmore'
+    ),
+)
+DATES = (
+    b"Sun, 06 Nov 1994 08:49:37 GMT",
+    b"Sunday, 06-Nov-94 08:49:37 GMT",
+    b"Sun Nov  6 08:49:37 1994",
+    b"1 Jan 1 0:0 -2359",
+)
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/soap+xml;charset=UTF-8\r\nServer: Microsoft-HTTPAPI/2.0\r\n"
 HTTP = (
     _HEAD + b"Content-Length: 4\r\n\r\nbody",
@@ -211,6 +232,25 @@ def sealed_bodies() -> tuple[bytes, ...]:
         found.append(kind.encode() + b"\n" + body)
         found.append(kind.encode() + b"\n" + body.replace(b"--Enc", b"-- Enc").replace(b"\t", b"") + b"\r\n\r\n")
     return tuple(found)
+
+
+def _certificate(algorithm: str) -> bytes:
+    """A certificate in which nothing is true but its shape."""
+
+    def item(tag: int, *values: bytes) -> bytes:
+        value = b"".join(values)
+        return bytes((tag, 0x82)) + len(value).to_bytes(2, "big") + value
+
+    signature = item(0x30, item(0x06, bytes.fromhex(algorithm)), item(0x05))
+    name = item(0x30, item(0x31, item(0x30, item(0x06, bytes.fromhex("550403")), item(0x0C, b"web01"))))
+    names = item(0x30, item(0x82, b"*.corp.example"), item(0x87, bytes((10, 0, 0, 1))))
+    extension = item(0x30, item(0x06, bytes.fromhex("551d11")), item(0x04, names))
+    dates = item(0x30, item(0x17, b"260101000000Z"), item(0x17, b"270101000000Z"))
+    body = [item(0xA0, item(0x02, b"\2")), item(0x02, b"\1"), signature, name, dates, name, item(0x30)]
+    return item(0x30, item(0x30, *body, item(0xA3, item(0x30, extension))), signature, item(0x03, bytes(9)))
+
+
+CERTIFICATES = tuple(map(_certificate, ("2a864886f70d01010b", "2a8648ce3d040303", "2a864886f70d01010a", "2a")))
 
 
 def framed() -> tuple[bytes, ...]:

@@ -14,40 +14,54 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, partial
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
+from remotejobs import model
 from remotejobs.auth.challenges import offered, parameters, token
 from remotejobs.auth.credentials import Credential, Secret
 from remotejobs.auth.digest import DigestContext
 from remotejobs.auth.tokens import Contexts
+from remotejobs.doctor import asking, certificates, steps
 from remotejobs.errors import FaultError, RemoteJobsError, UsageError
-from remotejobs.model import Endpoint, Limits, SessionOption, Stream
+from remotejobs.model import Endpoint, Limits, Record, SessionOption, Stream
 from remotejobs.ports import Reply
+from remotejobs.session.exchange import read_reply
+from remotejobs.session.hints import is_second_hop
+from remotejobs.session.outcomes import failure_of
 from remotejobs.store.imported import read_job
 from remotejobs.transport.answers import AnswerReader, split_challenges
+from remotejobs.transport.certificates import Certificate, read_certificate, server_end_point
+from remotejobs.transport.failures import not_tls
 from remotejobs.transport.sealed import is_sealed, unseal
-from remotejobs.wsman import about, discovery, received, shells
+from remotejobs.wsman import about, discovery, received, shells, winrs
 from remotejobs.wsman.clixml.read import deserialize, type_names
 from remotejobs.wsman.clixml.records import error_record, from_clixml
-from remotejobs.wsman.clixml.values import PSObject, secure_strings, text
+from remotejobs.wsman.clixml.values import PSObject, SecureString, secure_strings, text
 from remotejobs.wsman.clixml.write import serialize
+from remotejobs.wsman.envelopes import read_answer
 from remotejobs.wsman.faults import meaning
-from remotejobs.wsman.psrp import hostcalls
+from remotejobs.wsman.pipes import Pipes, codec_of
+from remotejobs.wsman.psrp import hostcalls, prompts
 from remotejobs.wsman.psrp.fragments import Defragmenter, fragments
 from remotejobs.wsman.psrp.messages import MessageType, write_message
 from remotejobs.wsman.psrp.runspace import Runspace
-from remotejobs.wsman.psrp.sessionkey import KeyPair
+from remotejobs.wsman.psrp.sessionkey import KeyPair, secret_names
+from tests.fuzz import screens
 from tests.fuzz.harness import Target
 from tests.fuzz.seeds import (
     BETWEEN,
     CALLS,
+    CERTIFICATES,
     CHALLENGES,
     CLIXML,
+    DATES,
     ENVELOPES,
     HTTP,
     ID,
     MESSAGES,
     NTLM,
+    PIPES,
     TLS,
     Clear,
     framed,
@@ -57,6 +71,14 @@ from tests.fuzz.seeds import (
 
 _POOL, _PIPELINE = uuid.UUID(int=1), uuid.UUID(int=2)
 _LIMITS: Final = Limits(header_bytes=4096, header_count=40, body_bytes=16 * 1024)
+_ANSWERS: Final = [
+    ("", "Yes"),
+    ("Name", "x"),
+    ("*", "y"),
+    ("ReadKey", "z"),
+    ("nobody knows", SecureString.named("Answers[x]")),
+]
+_COPIED: Final = 100_000, 200  # lines of Python: references are written out, as far as that may be
 _RELATES_TO: Final = re.compile(rb"RelatesTo[^>]{0,80}>([^<]{1,60})<")
 
 
@@ -84,6 +106,7 @@ def http(data: bytes) -> None:
                 return reply
         return reader.end()
 
+    assert len(not_tls("web01:5986", data).message) < 1000
     whole = outcome(partial(read, len(data) or 1))
     pieces = outcome(partial(read, 7))
     if isinstance(whole, Reply):
@@ -161,8 +184,10 @@ def envelopes(data: bytes) -> None:
     message_id = found[1].decode("utf-8", "replace").strip() if found else ID
     for read in (received.read_received, shells.read_created, shells.read_command):
         _both(read, data, message_id)
-    for other in (about.read_config, discovery.read_shell, shells.read_connected):
+    for other in (about.read_config, discovery.read_shell, shells.read_connected, winrs.read_output):
         outcome(partial(other, data, message_id))
+    for status in (403, 500):
+        outcome(partial(read_reply, Reply(status, data), message_id, read_answer))
     outcome(partial(about.read_identity, data, ""))
     page = outcome(partial(discovery.read_page, data, message_id))
     if isinstance(page, discovery.Page):
@@ -176,6 +201,28 @@ def envelopes(data: bytes) -> None:
         assert error.message.isprintable()
     except RemoteJobsError:
         pass
+
+
+# Programs
+
+
+def pipes(data: bytes) -> None:
+    """What a program writes: a code page in the first line, then pieces with the name of a stream before each."""
+    head, _, rest = data.partition(b"\n")
+    try:
+        code_page = int(head[:5])
+        codec_of(code_page)
+    except (ValueError, RemoteJobsError):
+        code_page = 65001
+    heads = [each.partition(b" ") for each in rest.split(BETWEEN)]
+    pieces = [(name.decode("latin-1"), piece) for name, _, piece in heads]
+    whole = list(Pipes(code_page).feed(pieces, last=True))
+    reader = Pipes(code_page)
+    bits = [(name, piece[at : at + 1]) for name, piece in pieces for at in range(len(piece))]
+    parts = [record for bit in bits for record in reader.feed([bit])]
+    assert [*parts, *reader.feed((), last=True)] == whole
+    for record in whole:
+        str(from_clixml(record.stream, deserialize(record.raw)))
 
 
 # PSRP
@@ -233,7 +280,10 @@ def hostcall(data: bytes) -> None:
     assert len(call.question) <= 1000
     assert isinstance(call.text, str)
     assert call.exit_code is None or isinstance(call.exit_code, int)
-    deserialize(hostcalls.refuse(call))
+    deserialize(hostcalls.refuse(call, prompts.advice(call)))
+    answered = prompts.Answers(_ANSWERS).reply(call)
+    if answered is not None:
+        assert not secret_names(hostcalls.respond(call, answered[0]))
     for stream in (Stream.Information, Stream.Warning, Stream.Progress):
         made = hostcalls.as_record(call, stream)
         if made is not None:
@@ -253,6 +303,9 @@ def clixml(data: bytes) -> None:
         text(record) if stream is Stream.Output else str(record)
     error = error_record(data)
     assert isinstance(error.category_info, str)
+    assert all(isinstance(words, str) for words in failure_of(data))
+    is_second_hop(data, "web01")
+    assert all(len(words) <= 60 for words in asking._versions([Record(1, Stream.Output, data, 1, 0.0)]).values())
     if isinstance(value, PSObject):
         dict(value.properties)
     for secret in secure_strings(value):
@@ -266,6 +319,29 @@ def clixml(data: bytes) -> None:
         deserialize(written)
     except RemoteJobsError as error:
         raise AssertionError(f"what was written cannot be read: {error.message}") from error
+
+
+# TLS
+
+
+def certificate(data: bytes) -> None:
+    """A server's certificate."""
+    for read in (server_end_point, read_certificate, certificates.read):
+        with suppress(ValueError):  # what its callers expect
+            found = read(data)
+            if isinstance(found, Certificate):
+                assert isinstance(found.matches("web01.corp.example"), bool)
+                assert all(isinstance(name, str) for name in found.names)
+
+
+def date(data: bytes) -> None:
+    """The Date of an answer."""
+    endpoint = Endpoint("web01", 5986, ssl=True)
+    stamp = data.decode("latin-1"), 1.8e9
+    host = {"endpoint": endpoint, "target": model.Target("web01"), "user": "u", "mechanism": "Basic", "kerberos": False}
+    patient = SimpleNamespace(date=stamp, **host)
+    with suppress(StopIteration):
+        steps.clock(cast("Any", patient)).send(None)
 
 
 # Files
@@ -287,12 +363,22 @@ TARGETS: Final[dict[str, Target]] = {
     ),
     "negotiate": Target(negotiate, (NTLM, NTLM + b"\n" + NTLM, b"\xa1\x07\x30\x05\xa0\x03\x0a\x01\x00"), (NTLM[:12],)),
     "credssp": Target(credssp, (*map(base64.b64encode, TLS), b"\n".join(map(base64.b64encode, TLS)))),
+    "certificate": Target(
+        certificate, CERTIFICATES, (b"\x30\x80", b"\x06\x03\x55\x1d\x11", b"\x82\x01a", b"\x84\xff\xff\xff\xff")
+    ),
+    "date": Target(date, DATES, (b"GMT", b"+9999", b"-0000", b":", b"9999", b"Jan")),
     "sealed": Target(sealed, sealed_bodies(), (b"--Encrypted Boundary\r\n", b"--Encrypted Boundary--\r\n")),
     "envelopes": Target(
         envelopes, ENVELOPES, (b"<rsp:Stream/>", b"<s:Body>", b"<s:Fault/>", b"<a:RelatesTo>", b"rsp:")
     ),
+    "pipes": Target(
+        pipes,
+        PIPES,
+        (BETWEEN, b"stderr ", b"stdout ", b"#< CLIXML\r\n", b"\r", b"\n", b"_x000D__x000A_"),
+        (20_000, 600),  # byte by byte as well, and each line on stderr is a record
+    ),
     "framing": Target(framing, framed(), tuple(fragments(9, b"x", 30))),
-    "messages": Target(messages, MESSAGES, (BETWEEN, b"41100 ", b"41006 ", b"21005 ", b"<Nil/>", *CALLS)),
+    "messages": Target(messages, MESSAGES, (BETWEEN, b"41100 ", b"41006 ", b"21005 ", b"<Nil/>", *CALLS), _COPIED),
     "hostcall": Target(hostcall, CALLS, (b"<Nil/>", b"<S>x</S>", b"<LST/>", b'N="mp"', b'N="ci"', b'N="mi"')),
     "clixml": Target(
         clixml,
@@ -306,6 +392,8 @@ TARGETS: Final[dict[str, Target]] = {
             b'<TNRef RefId="0"/>',
             b"<ToString>x</ToString>",
         ),
+        _COPIED,
     ),
+    "views": Target(screens.shown, screens.SEEDS, screens.WORDS, screens.LINES, screens.MEMORY),
     "job": Target(job, jobs(), (b'"order":1,', b'"unread":1,', b"[1,0,1,1,1,1.0,", b"null", b"[]", b"{}", b"1e999")),
 }

@@ -60,7 +60,7 @@ def test_get_by_everything() -> None:
         assert names(get(name="*a")) == ["alpha", "beta", "gamma"]
         assert names(get(state="failed")) == ["gamma"]
         assert names(get([1, 3])) == ["alpha", "beta"]
-        assert names(get(command="* 2 *")) == ["beta"]
+        assert names(get(command="* 2 *")) == []  # of the script without the blanks around it, as in PowerShell
         assert names(get(command=["*2*", "1"])) == ["alpha", "beta"]
         assert names(get(newest=1)) == ["gamma"]
         assert names(get(has_more_data=True)) == ["alpha", "beta"]
@@ -301,7 +301,7 @@ def test_switches_that_exclude_each_other() -> None:
         scene = Scene()
         await scene.job()
         for options, words, error_id in [
-            ({"keep": True, "wait": True}, "Keep and Wait", "ParameterBindingFailed"),
+            ({"keep": True, "wait": True}, "The Wait and Keep parameters", "ParameterBindingFailed"),
             ({"force": True}, "The -Force parameter cannot be used without the -Wait parameter", "InvalidOperation"),
             ({"write_events": True}, "WriteEvents", "InvalidOperation"),
         ]:

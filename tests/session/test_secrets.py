@@ -228,7 +228,7 @@ def test_a_secret_does_not_go_over_clear_http(
     plain = spec(target, use_ssl=False, authentication=mechanism, session_option=option, secret=False)
     prepare(plain, ScriptedHost().connect, asyncio.Semaphore(1))
     if refused:
-        with pytest.raises(ConfigurationError, match=r"\[h\] An argument is a secret") as caught:
+        with pytest.raises(ConfigurationError, match=r"\[h\] An argument or answer is a secret") as caught:
             prepare(job, ScriptedHost().connect, asyncio.Semaphore(1), HELD)
         assert caught.value.error_id == "SecretOverClearText"
     else:

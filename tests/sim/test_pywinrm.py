@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from winrm import Session
 from winrm.exceptions import InvalidCredentialsError, WSManFaultError
 from winrm.protocol import Protocol
 
@@ -80,6 +81,21 @@ def test_input(tmp_path: Path) -> None:
         return output
 
     assert used(use, tmp_path) == (b"typed", b"", 0)
+
+
+def test_a_script_by_its_own_session(tmp_path: Path) -> None:
+    def use(protocol: Protocol) -> Any:
+        session = Session("web01", auth=("sim", "sim"))
+        session.protocol = protocol
+        results = [session.run_ps(script) for script in ("1 + 1; 'ä'", "Write-Error 'no'; exit 7", "throw 'boom'")]
+        return [
+            (result.std_out.decode("cp437"), result.std_err.decode("cp437"), result.status_code) for result in results
+        ]
+
+    first, second, third = used(use, tmp_path)
+    assert first == ("2\r\nä\r\n", "", 0)
+    assert second == ("", "no", 7)
+    assert third == ("", "boom", 1)
 
 
 def test_a_wrong_password(tmp_path: Path) -> None:

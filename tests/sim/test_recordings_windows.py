@@ -11,11 +11,11 @@ from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from lxml import etree
 
 from remotejobs.sim.fleet import default_factories
+from tests.recorded import recorded
 from tests.recordings import RECORDINGS, needs_recordings
 from tests.sim.wire import CMD, Client, CmdPuppets, Puppets, Reply, connected, masked, on_shell, one_host, run
 
@@ -28,7 +28,7 @@ OF_THE_HOST = {
 }
 
 
-def recorded(path: Path) -> list[dict[str, Any]]:
+def conversation(path: Path) -> list[dict[str, Any]]:
     messages = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return list(messages["messages"])
 
@@ -122,14 +122,14 @@ async def vanish(client: Client, request: etree._Element, expected: etree._Eleme
         assert deleted.status == 200
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_answers_have_the_recorded_shape(path: Path) -> None:
+@recorded("windows-sim", CASES, lambda path: path.stem)
+def test_answers_have_the_recorded_shape(case: Path) -> None:
     stage = Stage()
     factories = {CMD: stage.cmd, "http://schemas.microsoft.com/powershell/": stage.powershell}
 
     async def main() -> None:
         async with one_host(factories=factories, max_timeout=0.02) as fleet, await connected(fleet) as client:
-            for message in recorded(path):
+            for message in conversation(case):
                 if "response" not in message:
                     continue  # the connection broke there
                 expected = etree.fromstring(message["response"].encode())
@@ -151,7 +151,7 @@ def test_answers_have_the_recorded_shape(path: Path) -> None:
 
 def test_long_output_is_cut_as_recorded() -> None:
     assert RECORDINGS is not None
-    messages = recorded(RECORDINGS / "windows" / "test_client_fetch_file.yml")
+    messages = conversation(RECORDINGS / "windows" / "test_client_fetch_file.yml")
     answers = [etree.fromstring(message["response"].encode()) for message in messages]
     expected = [
         [stream.text or "" for stream in answer.iterfind(".//{*}Stream")]
@@ -183,13 +183,13 @@ def test_long_output_is_cut_as_recorded() -> None:
     assert run(main()) == expected
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_the_shells_as_they_are_let_every_conversation_go_on(path: Path) -> None:
+@recorded("windows-sim", CASES, lambda path: path.stem)
+def test_the_shells_as_they_are_let_every_conversation_go_on(case: Path) -> None:
     stage = Stage()
 
     async def main() -> None:
         async with one_host(factories=default_factories(), max_timeout=0.1) as fleet, await connected(fleet) as client:
-            for message in recorded(path):
+            for message in conversation(case):
                 expected = etree.fromstring(message.get("response", "<x/>").encode())
                 request = etree.fromstring(stage.mapped(message["request"]).encode())
                 if not (request.findtext(".//{*}Action") or "").endswith("/Receive"):

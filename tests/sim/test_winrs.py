@@ -89,6 +89,12 @@ def ran(line: str, *arguments: str, more: str = "", options: str = "") -> tuple[
         (["type missing.txt"], b"", b"The system cannot find the file specified.\r\n", 1),
         (["timeout /t 0"], b"", b"", 0),
         ([""], b"", b"", 0),
+        (["echo a^&b ^^"], b"a&b ^\r\n", b"", 0),
+        (['echo "a & b ^ > c"& echo d'], b'"a & b ^ > c"\r\nd\r\n', b"", 0),
+        (['echo ^"x^" ^| y'], b'"x" | y\r\n', b"", 0),
+        (['echo %OS% "%OS%" ^%OS^%'], b'Windows_NT "Windows_NT" %OS%\r\n', b"", 0),
+        (["for /l %i in (1,1,3) do @echo %i%i"], b"11\r\n22\r\n33\r\n", b"", 0),
+        (["for /L %n in (3, -1, 2) do echo n%n>&2"], b"", b"n3\r\nn2\r\n", 0),
     ],
 )  # fmt: skip
 def test_command_lines(line: list[str], out: bytes, err: bytes, code: int) -> None:
@@ -189,6 +195,23 @@ def test_ctrl_c_stops_a_command() -> None:
             ctrl_c = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/signal/ctrl_c"
             assert (await client.post(signal(shell_id, command_id, ctrl_c))).status == 200
             assert await outcome(client, shell_id, command_id) == (b"", b"", 0xC000013A)
+
+    run(main())
+
+
+def test_what_goes_on_after_ctrl_c_is_ended_by_terminate() -> None:
+    ctrl_c = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/signal/ctrl_c"
+
+    async def main() -> None:
+        async with one_host() as fleet, await connected(fleet) as client:
+            shell_id = (await client.post(create())).text("ShellId")
+            line = "echo on& timeout /t 600 /nobreak"
+            command_id = (await client.post(command(shell_id, line))).text("CommandId")
+            assert streams(await client.post(receive(shell_id, command_id))) == [("stdout", b"on\r\n", False)]
+            await client.post(signal(shell_id, command_id, ctrl_c))
+            assert (await client.post(receive(shell_id, command_id, timeout="PT0.05S"))).fault == 2150858793
+            await client.post(signal(shell_id, command_id))
+            assert (await client.post(receive(shell_id, command_id))).fault == 2150858843
 
     run(main())
 

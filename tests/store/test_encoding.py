@@ -13,8 +13,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remotejobs.api.pipeline import Pipeline
 from remotejobs.errors import UsageError
-from remotejobs.model import Clocks, JobSpec, Limits, Outcome, ScriptCommand, SessionOption, Target
+from remotejobs.model import (
+    MERGEABLE,
+    Clocks,
+    CmdCommand,
+    HostInfo,
+    InvocationSettings,
+    JobSpec,
+    Limits,
+    Outcome,
+    PipelineCommand,
+    RemoteStreamOptions,
+    ScriptCommand,
+    SessionOption,
+    Target,
+)
 from remotejobs.states import EndReason
 from remotejobs.store.encoding import decode_outcome, decode_spec, encode_outcome, encode_spec
 
@@ -33,9 +48,32 @@ TARGET = st.builds(
     credential=st.none() | TEXT,
     group=st.lists(TEXT, max_size=3).map(tuple),
 )
+SENT = st.recursive(  # what comes back from CLIXML as it went
+    st.none() | st.booleans() | st.integers(-(2**31), 2**31 - 1) | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner),
+    max_leaves=5,
+)
+PIPELINE_COMMAND = st.builds(
+    PipelineCommand,
+    TEXT,
+    is_script=st.booleans(),
+    arguments=st.lists(st.tuples(st.none() | TEXT, SENT), max_size=3).map(tuple),
+    use_local_scope=st.none() | st.booleans(),
+    merged=st.lists(st.sampled_from(MERGEABLE)).map(tuple),
+    merge_previous_results=st.booleans(),
+    end_of_statement=st.booleans(),
+)
+INVOCATION = st.builds(
+    InvocationSettings,
+    add_to_history=st.booleans(),
+    remote_stream_options=st.integers(0, 15).map(RemoteStreamOptions),
+    apartment_state=st.sampled_from(["STA", "MTA", "Unknown"]),
+    host=st.none() | st.builds(HostInfo, window_title=TEXT, buffer_size=st.tuples(st.integers(), st.integers())),
+    application_arguments=st.none() | st.dictionaries(TEXT, SENT, max_size=2),
+)
 SPEC = st.builds(
     JobSpec,
-    st.builds(ScriptCommand, TEXT),
+    st.builds(ScriptCommand, TEXT, commands=st.lists(PIPELINE_COMMAND, max_size=3).map(tuple)),
     st.lists(TARGET, max_size=4).map(tuple),
     name=TEXT,
     throttle_limit=st.integers(-1, 99),
@@ -50,9 +88,10 @@ SPEC = st.builds(
     ),
     clocks=st.builds(Clocks, connect=SECONDS, total=SECONDS),
     limits=st.builds(Limits, records=st.none() | st.integers(1)),
+    invocation_settings=INVOCATION,
 )
 PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXT,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner),
     max_leaves=5,
 )
@@ -82,8 +121,44 @@ def test_an_outcome_comes_back(outcome: Outcome) -> None:
     assert decode_outcome(through_a_file(encode_outcome(outcome)), outcome.failure) == outcome
 
 
+SETTINGS = InvocationSettings(
+    add_to_history=False,
+    remote_stream_options=RemoteStreamOptions.AddInvocationInfoToWarningRecord,
+    apartment_state="STA",
+    host=HostInfo((1, 2), (3, 4), "", 5, 6, 7),
+    application_arguments={"a": [1, {"b": Decimal("1.5")}]},
+)
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, InvocationSettings(host=None), InvocationSettings()])
+def test_a_pipeline_and_its_settings_come_back(settings: InvocationSettings) -> None:
+    pipeline = (
+        Pipeline()
+        .add_command("Get-Item", use_local_scope=False)
+        .add_parameter("-Path:", ["x", None])
+        .add_parameter("Force")
+        .merge_my_results("Warning")
+        .add_statement()
+        .add_script("param($a) $a", use_local_scope=True)
+        .add_argument(b"\x00")
+        .merge_previous_results()
+    )
+    spec = JobSpec(pipeline.command(), (Target("a"),), invocation_settings=settings)
+    assert decode_spec(through_a_file(encode_spec(spec))) == spec
+
+
+@pytest.mark.parametrize(
+    "command",
+    [CmdCommand("dir"), CmdCommand("more & ä", 850, ("a", b"\x00\xff", None)), CmdCommand("more", streamed=True)],
+)
+def test_a_command_line_comes_back(command: CmdCommand) -> None:
+    assert decode_spec(encode_spec(JobSpec(command, (Target("h"),)))).command == command
+
+
 def test_every_field_of_the_specification_is_kept() -> None:
     def other(value: Any) -> Any:
+        if isinstance(value, InvocationSettings):
+            return SETTINGS
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             changed = {f.name: other(getattr(value, f.name)) for f in dataclasses.fields(value)}
             return dataclasses.replace(value, **changed)

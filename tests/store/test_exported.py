@@ -16,7 +16,24 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from remotejobs.errors import ConfigurationError
-from remotejobs.model import Clocks, JobSpec, Limits, Outcome, Record, ScriptCommand, SessionOption, Stream, Target
+from remotejobs.model import (
+    APARTMENT_STATES,
+    ENGINES,
+    Clocks,
+    CmdCommand,
+    HostInfo,
+    InvocationSettings,
+    JobSpec,
+    Limits,
+    Outcome,
+    PipelineCommand,
+    Record,
+    RemoteStreamOptions,
+    ScriptCommand,
+    SessionOption,
+    Stream,
+    Target,
+)
 from remotejobs.rows import Arrival, ChildRow, Fresh, JobRow, Phase, Request
 from remotejobs.states import EndReason, JobState
 from remotejobs.store import exported
@@ -39,9 +56,22 @@ TARGET = st.builds(
     credential=st.none() | NAME,
     group=st.lists(NAME, max_size=3).map(tuple),
 )
+PAIRS = st.lists(st.tuples(NAME, st.integers(0, 9)), max_size=2).map(tuple)
 SPEC = st.builds(
     JobSpec,
-    st.builds(ScriptCommand, TEXT, st.lists(st.integers(0, 99) | NAME, max_size=2).map(tuple)),
+    st.builds(
+        ScriptCommand,
+        TEXT,
+        st.lists(st.integers(0, 99) | NAME, max_size=2).map(tuple),
+        parameters=PAIRS,
+        using=PAIRS,
+        input=st.none() | st.just((1, None)),
+        answers=PAIRS,
+    )
+    | st.builds(
+        ScriptCommand, TEXT, commands=st.just((PipelineCommand("x", arguments=((None, 1),), merged=(Stream.Error,)),))
+    )
+    | st.builds(CmdCommand, NAME, st.integers(0, 65535), st.none() | st.just(("a", b"\x00")), st.booleans()),
     st.just(()),
     name=TEXT,
     throttle_limit=st.integers(-1, 99),
@@ -52,6 +82,15 @@ SPEC = st.builds(
     ),
     clocks=st.builds(Clocks, connect=SECONDS, total=SECONDS),
     limits=st.builds(Limits, records=st.none() | st.integers(1, 99)),
+    engine=st.sampled_from(ENGINES),
+    invocation_settings=st.builds(
+        InvocationSettings,
+        st.booleans(),
+        st.sampled_from(RemoteStreamOptions),
+        st.sampled_from(APARTMENT_STATES),
+        st.none() | st.builds(HostInfo, st.just((80, 25)), cursor_size=st.integers(0, 100)),
+        st.none() | st.just({"a": [1, "b"]}),
+    ),
 )
 OUTCOME = st.builds(
     Outcome,
@@ -183,6 +222,21 @@ FIELDS: list[tuple[int, Change, str]] = [
     (1, lambda head: head["spec"].update(targets=["a"]), "targets of its own"),
     (1, lambda head: head["spec"].update(command="1"), "no command"),
     (1, lambda head: head["spec"]["command"].update(text=1), "no script"),
+    (1, lambda head: head["spec"]["command"].update(password="x"), "no script"),
+    (1, lambda head: head["spec"]["command"].update(shell="bash"), "no script"),
+    (1, lambda head: head["spec"].update(command={"shell": "cmd", "text": "x"}), "no script"),
+    (1, lambda head: head["spec"].update(command={"shell": "cmd", "text": "x", "code_page": "1"}), "no script"),
+    (1, lambda head: head["spec"]["command"].update(streamed=1), "no script"),
+    (1, lambda head: head["spec"]["command"].update(input="x"), "no script"),
+    (1, lambda head: head["spec"]["command"].update(parameters=[["a"]]), "no script"),
+    (1, lambda head: head["spec"]["command"].update(using=[[1, "<S></S>"]]), "no script"),
+    (1, lambda head: head["spec"]["command"].update(commands=[{"text": "x"}]), "no script"),
+    (1, lambda head: head["spec"]["command"].update(commands=[{"text": 1, "arguments": []}]), "no script"),
+    (
+        1,
+        lambda head: head["spec"]["command"].update(commands=[{"text": "", "arguments": [], "merged": [9]}]),
+        "no script",
+    ),
     (1, lambda head: head["spec"]["command"].update(arguments=["<!DOCTYPE x>"]), "argument of the script"),
     (1, lambda head: head["spec"]["command"].update(arguments=["<S>\ud800</S>"]), "half a surrogate pair"),
     (1, lambda head: head["spec"].update(port=70000), "'port' of JobSpec"),
@@ -192,6 +246,14 @@ FIELDS: list[tuple[int, Change, str]] = [
     (1, lambda head: head["spec"].update(clocks={"connect": -1}), "'connect' of Clocks"),
     (1, lambda head: head["spec"].update(clocks=[]), "is no Clocks"),
     (1, lambda head: head["spec"].update(session_option={"ca_file": 5}), "'ca_file' of SessionOption"),
+    (1, lambda head: head["spec"].update(invocation_settings=[]), "is no InvocationSettings"),
+    (1, lambda head: head["spec"].update(invocation_settings={"x": 1}), "not known: 'x'"),
+    (1, lambda head: head["spec"].update(invocation_settings={"remote_stream_options": 16}), "'remote_stream_options'"),
+    (1, lambda head: head["spec"].update(invocation_settings={"application_arguments": 1}), "'application_arguments'"),
+    (1, lambda head: head["spec"].update(invocation_settings={"apartment_state": "X"}), "cannot be read"),
+    (1, lambda head: head["spec"].update(invocation_settings={"host": 1}), "is no HostInfo"),
+    (1, lambda head: head["spec"].update(invocation_settings={"host": {"window_size": ["1", 2]}}), "'window_size'"),
+    (1, lambda head: head["spec"].update(invocation_settings={"host": {"window_size": [1, 2, 3]}}), "'window_size'"),
     (1, lambda head: head.update(ended=5.0), ""),
     (2, lambda child: child.update(target=""), "'target'"),
     (2, lambda child: child.update(target="a\nb"), "'target'"),

@@ -11,10 +11,11 @@ from remotejobs.states import EndReason
 from remotejobs.views.console import Console, failure_text
 from remotejobs.views.errorview import concise
 from remotejobs.wsman.clixml.records import error_record
+from remotejobs.wsman.clixml.values import PSObject
 from remotejobs.wsman.clixml.write import serialize
 from remotejobs.wsman.psrp.messages import MessageType
 from tests.recordings import RECORDINGS, needs_recordings
-from tests.views.factory import Terminal, end, error, informational, progress, record
+from tests.views.factory import Terminal, end, error, informational, progress, record, written_to_host
 from tests.views.wire import raw_records
 
 VIEW = "ConciseView"
@@ -105,3 +106,12 @@ def test_no_progress_in_a_pipe() -> None:
     item = record(progress("Copying", "file", 50), "web01", Stream.Progress)
     Console(err, colour=False).record(item, item.value)
     assert err.getvalue() == ""
+
+
+def test_write_host_has_no_label() -> None:
+    """As on PowerShell's screen, in the formats whose objects go elsewhere too."""
+    err = io.StringIO()
+    for said in (written_to_host("checking"), PSObject(extended={"MessageData": "loud", "Tags": ["t"]})):
+        item = record(said, "web01", Stream.Information)
+        Console(err, colour=True).record(item, item.value)
+    assert err.getvalue() == "[web01] checking\nINFORMATION: [web01] loud\n"

@@ -4,9 +4,11 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from remotejobs.views import csvout
 from remotejobs.views.view import view
 from remotejobs.wsman.clixml.values import PSObject
 from tests.views.factory import bag, record
@@ -62,3 +64,11 @@ def test_any_text_comes_back(texts: list[str]) -> None:
     out, _ = rendered(*(("web01", bag(Text=text)) for text in texts), show=False)
     read = [row[0] for row in csv.reader(io.StringIO(out, newline=""))][1:]
     assert [text.removeprefix("'") for text in read] == [text.removeprefix("'") for text in texts]
+
+
+def test_a_header_has_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host's one wide object must not make every later row wide."""
+    monkeypatch.setattr(csvout, "MOST_COLUMNS", 3)
+    out, err = rendered(("web01", bag(A=1, B=2, C=3, D=4)), ("web02", bag(A=1)))
+    assert out.splitlines() == ['"A","B","C","PSComputerName"', '"1","2","3","web01"', '"1",,,"web02"']
+    assert "left out: D." in err

@@ -5,10 +5,11 @@ import json
 
 import pytest
 
+from remotejobs.errors import JobError
 from remotejobs.model import Stream
 from remotejobs.views.console import Console
-from remotejobs.views.errorview import ERROR_VIEWS, concise, error_text, normal
-from remotejobs.wsman.clixml.records import ErrorRecord, InvocationInfo, error_record
+from remotejobs.views.errorview import ERROR_VIEWS, concise, error_text, normal, reported
+from remotejobs.wsman.clixml.records import ErrorRecord, InnerException, InvocationInfo, error_record
 from remotejobs.wsman.psrp.messages import MessageType
 from tests.recordings import RECORDINGS, needs_recordings
 from tests.views.factory import error, record
@@ -135,3 +136,42 @@ def test_every_line_names_its_host(view: str) -> None:
     lines = err.getvalue().splitlines()
     assert lines
     assert all(line.startswith("[web01] ") for line in lines)
+
+
+def test_detailed_lists_what_caused_it() -> None:
+    """Inside of each other, as Get-Error has them."""
+    inner = (InnerException("System.FormatException", "no number"), InnerException("System.Exception", "why"))
+    said = ErrorRecord("x", exception_type="E", exception_message="x", inner_exceptions=inner)
+    assert error_text(said, "DetailedView", "").splitlines()[:8] == [
+        "Exception    :",
+        "    Type           : E",
+        "    Message        : x",
+        "    InnerException :",
+        "        Type           : System.FormatException",
+        "        Message        : no number",
+        "        InnerException :",
+        "            Type    : System.Exception",
+    ]
+    many = ErrorRecord("x", inner_exceptions=inner * 10_000)
+    assert error_text(many, "DetailedView", "").count("InnerException") == 10
+
+
+@needs_recordings
+def test_a_recorded_error_and_its_cause() -> None:
+    assert RECORDINGS is not None
+    wire = RECORDINGS / "pwsh" / "cases" / "error-view-detail.wire.jsonl"
+    said = error_text(error_record(raw_records(wire, MessageType.ERROR_RECORD)[0]), "DetailedView", "localhost")
+    assert "    InnerException :\n        Type    : System.IO.FileNotFoundException\n" in said
+
+
+def test_an_error_of_ours_in_every_view() -> None:
+    refused = JobError("No.", error_id="PSSessionConnectFailed")
+    category = "OpenError: (web[01-02]:String) [remotejob connect], PSRemotingTransportException"
+    assert reported(refused, "NormalView", activity="remotejob connect", computer_name="web[01-02]").splitlines() == [
+        "No.",
+        f"+ CategoryInfo          : {category}",
+        "+ FullyQualifiedErrorId : PSSessionConnectFailed",
+        "+ PSComputerName        : web[01-02]",
+    ]
+    assert reported(refused, "CategoryView", activity="retry") == "NotSpecified: (:) [retry], JobError"
+    assert "Message : No." in reported(refused, "DetailedView", activity="remotejob retry")

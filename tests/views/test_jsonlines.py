@@ -105,3 +105,35 @@ def test_what_caused_an_error_is_told() -> None:
     failed["Exception"].extended["InnerException"] = cause
     (line,) = lines(record(failed, "web01", Stream.Error))
     assert line["value"]["inner_exceptions"] == [{"exception_type": "System.FormatException", "message": "no number"}]
+
+
+def _nested(levels: int) -> PSObject:
+    return bag(n=1) if not levels else bag(inner=_nested(levels - 1))
+
+
+@pytest.mark.parametrize(
+    ("depth", "value"),
+    [
+        (0, {"inner": "@{inner=}"}),
+        (2, {"inner": {"inner": {"inner": "@{n=1}"}}}),
+        (3, {"inner": {"inner": {"inner": {"n": 1}}}}),
+    ],
+)
+def test_depth_is_that_of_convert_to_json(depth: int, value: dict[str, Any]) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    shown = view("Jsonl", out, err, depth=depth)
+    for _ in range(2):
+        shown.record(record(_nested(3)))
+    assert [json.loads(line)["value"] for line in out.getvalue().splitlines()] == [value] * 2
+    said = f"WARNING: Resulting JSON is truncated as serialization has exceeded the set depth of {depth}. (-Depth)\n"
+    assert err.getvalue() == (said if depth < 3 else "")
+
+
+def test_a_record_of_another_stream_is_whole_at_any_depth() -> None:
+    failed = error()
+    cause = PSObject(("System.FormatException",), adapted={"Message": "no number"})
+    failed["Exception"].extended["InnerException"] = cause
+    out, err = io.StringIO(), io.StringIO()
+    view("Jsonl", out, err, depth=0).record(record(failed, "web01", Stream.Error))
+    assert json.loads(out.getvalue())["value"]["inner_exceptions"][0]["message"] == "no number"
+    assert err.getvalue() == ""

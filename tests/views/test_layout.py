@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remotejobs.views.layout import Column, console_layout, list_lines, report_layout, wrap
+from remotejobs.views.layout import Column, console_layout, cut_up, list_lines, report_layout, wrap
 from remotejobs.views.terminal import cell_width
 
 
@@ -129,3 +129,34 @@ def test_no_row_is_wider_than_the_terminal(cells: list[tuple[str, str]], width: 
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_the_narrowest_terminal_is_survived(width: int) -> None:
     assert table([Column("Name", 8), Column("Value")], [["abc", "def"]], width)
+
+
+def test_a_long_label_leaves_room_for_the_text() -> None:
+    """As ListWriter: the text of each line has ten columns at least."""
+    assert list(list_lines([("n" * 50, "some words"), ("b", "x")], 30)) == [
+        f"{'n' * 17} : some words",
+        f"{'b':17} : x",
+    ]
+
+
+def test_a_long_label_does_not_move_the_others_in_a_pipe() -> None:
+    assert list(list_lines([("n" * 5000, "a"), ("b", "x\ny")], None)) == [
+        f"{'n' * 5000} : a",
+        f"{'b':100} : x",
+        f"{'':103}y",
+    ]
+
+
+def test_many_wide_columns_give_way_in_a_pipe() -> None:
+    columns = [Column(f"c{number}") for number in range(100)]
+    layout = report_layout(columns, [["x" * 500] * 100], None, keep_last=True)
+    assert sum(layout.widths) + 99 <= 5000
+    assert min(layout.widths) > 8
+    assert layout.row([*[""] * 99, "y" * 40]).endswith("y" * 40)
+
+
+@given(st.text("ab\u0301世", max_size=60), st.integers(1, 9))
+def test_pieces_are_no_wider_than_their_column(text: str, width: int) -> None:
+    pieces = cut_up(text, width)
+    assert "".join(pieces) == text
+    assert all(cell_width(piece) <= width or len(piece) == 1 for piece in pieces)

@@ -36,9 +36,20 @@ def test_notes_of_the_run_come_last() -> None:
     assert (len(lines), lines[-1]) == (3, "Credential ops: 1 logon tried, 1 refused, none accepted.")
 
 
-def test_errors_of_completed_hosts_are_counted() -> None:
-    ends = [end("web01", error_count=2), end("web02", error_count=1), end("web03")]
+def test_errors_are_counted_on_hosts_that_failed_too() -> None:
+    ends = [end("web01", error_count=2), end("web02", R.CommandFailed, error_count=1), end("web03")]
     assert summary(ends, 3, 1)[1] == "3 errors on web[01-02]"
+
+
+def test_exit_codes_of_what_completed_are_named() -> None:
+    ends = [
+        end("web01", details={"exit_code": 3}),
+        end("web02", details={"exit_code": 3}),
+        end("web03", details={"exit_code": -1}),
+        end("web04", details={"exit_code": 0}),
+        end("web05", R.Stopped, details={"exit_code": 9}),
+    ]
+    assert summary(ends, 5, 1)[1:] == ["exit code -1 on web03, 3 on web[01-02]"]
 
 
 def test_hints_for_the_uncertain() -> None:
@@ -85,6 +96,17 @@ def test_fail_on_error() -> None:
     assert exit_code(outcomes[:1]) == 0
     assert exit_code(outcomes[:1], fail_on_error=True) == 2
     assert exit_code(outcomes, fail_on_error=True) == 4
+
+
+@pytest.mark.parametrize(
+    ("code", "errors", "script", "cmd"), [(0, 0, 0, 0), (0, 2, 2, 0), (3, 0, 2, 2), (-1, 1, 2, 2), (None, 1, 2, 0)]
+)
+def test_fail_on_error_and_exit_codes(code: int | None, errors: int, script: int, cmd: int) -> None:
+    details = {} if code is None else {"exit_code": code}
+    for expected, shell in ((script, {}), (cmd, {"shell": "cmd"})):
+        outcome = Outcome(R.Completed, error_count=errors, details={**details, **shell})
+        assert exit_code([outcome], fail_on_error=True) == expected
+        assert exit_code([outcome]) == 0
 
 
 def test_pending() -> None:

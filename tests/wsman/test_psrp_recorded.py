@@ -17,8 +17,10 @@ from remotejobs.wsman.clixml.values import PSObject, text
 from remotejobs.wsman.psrp import hostcalls
 from remotejobs.wsman.psrp.messages import MessageType
 from remotejobs.wsman.psrp.runspace import PipelineState, PoolState, RecordData, Runspace
+from tests.recorded import recorded
 from tests.recordings import needs_recordings
-from tests.wsman.psrp_recordings import Conversation, omi, pieces, recorded, walk, windows
+from tests.wsman import psrp_recordings
+from tests.wsman.psrp_recordings import Conversation, omi, pieces, walk, windows
 
 STREAMS: dict[int, Stream] = {
     MessageType.PIPELINE_OUTPUT: Stream.Output,
@@ -30,7 +32,8 @@ STREAMS: dict[int, Stream] = {
     MessageType.PROGRESS_RECORD: Stream.Progress,
 }
 WRITES = frozenset(range(13, 19))  # the host's methods that write text
-CASES = [one for one in recorded("cases") if one.case]
+CASES = [one for one in psrp_recordings.recorded("cases") if one.case]
+CALLS = [one for one in psrp_recordings.recorded("calls") if one.child is not None and len(one.scripts) == 1]
 
 
 def new_runspace() -> Runspace:
@@ -58,10 +61,10 @@ def shown(records: Iterable[RecordData]) -> list[str]:
 
 @cache
 def everything() -> tuple[Conversation, ...]:
-    return (*CASES, *recorded("calls"), *recorded("handmade"), *windows(), *omi())
+    return (*CASES, *psrp_recordings.recorded("calls"), *psrp_recordings.recorded("handmade"), *windows(), *omi())
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@recorded("psrp-cases", CASES, lambda case: case.name)
 def test_a_script_gives_what_powershells_client_had(case: Conversation) -> None:
     runspace = new_runspace()
     for packet in case.pool:
@@ -119,23 +122,18 @@ def check_errors(raws: list[bytes], known: list[dict[str, Any]]) -> None:
         assert record.exception_type
 
 
-@needs_recordings
-def test_calls_of_one_host_give_what_powershells_client_had() -> None:
-    compared = 0
-    for call in recorded("calls"):
-        child = call.child
-        if child is None or len(call.scripts) != 1:
-            continue
-        runspace, records = run(call.scripts[0])
-        counts = Counter(record.stream.name.lower() for record in records if record.object_id > 0)
-        assert {name: counts[name] for name in child["counts"]} == child["counts"], call.name
-        if runspace.ended and "PSSession" not in call.case["call"]:
-            assert runspace.pipeline_state.name == child["state"], call.name
-        elif not runspace.ended:
-            assert child["state"] == "Failed", call.name  # the process died
-        check_outputs([deserialize(one.raw) for one in records if one.stream is Stream.Output], child["output"])
-        compared += 1
-    assert compared > 20
+@recorded("psrp-calls", CALLS, lambda case: case.name)
+def test_a_call_of_one_host_gives_what_powershells_client_had(case: Conversation) -> None:
+    child = case.child
+    assert child is not None
+    runspace, records = run(case.scripts[0])
+    counts = Counter(record.stream.name.lower() for record in records if record.object_id > 0)
+    assert {name: counts[name] for name in child["counts"]} == child["counts"]
+    if not runspace.ended:
+        assert child["state"] == "Failed"  # the process died
+    elif "PSSession" not in case.case["call"]:
+        assert runspace.pipeline_state.name == child["state"]
+    check_outputs([deserialize(one.raw) for one in records if one.stream is Stream.Output], child["output"])
 
 
 @needs_recordings
@@ -232,8 +230,9 @@ def test_every_question_is_refused_with_its_own_number() -> None:
         for packets in conversation.scripts:
             stream = b"".join(packets)
             questions = [(one["ci"], method(one)) for one in host_calls(stream) if one["ci"] != -100]
-            replies = b"".join(run(packets)[0].replies)
-            sent = list(walk(replies))
+            runspace = run(packets)[0]
+            replies = [p for one in runspace.replies for p in runspace.replying(one, one.payload, 30_000)]
+            sent = list(walk(b"".join(replies)))
             assert {one.type for one in sent} <= {MessageType.PIPELINE_HOST_RESPONSE}
             answers = [deserialize(one.data) for one in sent]
             if conversation.name != "client-host-getters":  # which uses one object id for all
@@ -246,7 +245,7 @@ def test_every_question_is_refused_with_its_own_number() -> None:
 @needs_recordings
 def test_a_refusal_has_the_shape_of_powershells_own() -> None:
     """The real client was asked for KeyAvailable, and its host threw."""
-    wire = next(one for one in recorded("handmade") if one.name == "client-host-getters")
+    wire = next(one for one in psrp_recordings.recorded("handmade") if one.name == "client-host-getters")
     (guid,) = wire.pipelines
     theirs = next(v for v in (deserialize(s.data) for s in walk(wire.requests[guid])) if "me" in v)
     call = hostcalls.HostCall(theirs["ci"], method(theirs), theirs["mi"].to_string, [])

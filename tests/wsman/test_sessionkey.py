@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from psrpcore import PSRemotingCrypto
 
 from remotejobs.errors import ProtocolError, UsageError
+from remotejobs.model import ScriptCommand
 from remotejobs.wsman.clixml.read import deserialize
 from remotejobs.wsman.clixml.values import PSObject, SecureString, secure_strings
 from remotejobs.wsman.clixml.write import serialize
@@ -114,7 +115,7 @@ def test_secrets_are_filled_in_wherever_they_are_and_nowhere_else() -> None:
     held = {"ArgumentList[0]": lambda: "<&]]>\0ä", "ArgumentList[1]": lambda: ""}
     credential = PSObject(("T",), adapted={"UserName": "u", "Password": SecureString("ArgumentList[1]")})
     arguments = [NAME, [{'a"b<': credential}], "<SS>ArgumentList[0]</SS>"]
-    payload = create_pipeline("'<SS>ArgumentList[0]</SS>'", arguments)
+    payload = create_pipeline(ScriptCommand("'<SS>ArgumentList[0]</SS>'", tuple(arguments)))
     assert secret_names(payload) == ("ArgumentList[0]", "ArgumentList[1]")
     command = deserialize(filled(payload, held, KEY)).PowerShell.Cmds[0]
     first, second, third = (each.V for each in command.Args)
@@ -130,7 +131,7 @@ def test_a_secure_string_of_a_host_is_no_name(wire: str) -> None:
 
 
 def test_a_payload_without_secrets_stays_as_it_is() -> None:
-    payload = create_pipeline("1", ["x"])
+    payload = create_pipeline(ScriptCommand("1", ("x",)))
     assert secret_names(payload) == ()
     assert filled(payload, {}, KEY) == payload
 
@@ -159,8 +160,8 @@ def test_only_who_has_the_key_reads_a_secure_string() -> None:
 
 def test_without_secrets_nothing_of_cryptography_is_imported() -> None:
     code = (
-        "import sys; from remotejobs.wsman.psrp import messages, runspace, sessionkey;"
-        "sessionkey.secret_names(messages.create_pipeline('1', ['x']));"
+        "import sys; from remotejobs import model; from remotejobs.wsman.psrp import messages, runspace, sessionkey;"
+        "sessionkey.secret_names(messages.create_pipeline(model.ScriptCommand('1', ('x',))));"
         "print('cryptography' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

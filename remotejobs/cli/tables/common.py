@@ -5,8 +5,12 @@ Knows parameters and their words. Must not know how words are bound or what a ve
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from remotejobs.cli.parameters import Membership, Parameter, within
-from remotejobs.cli.values import GUIDS, INTS, PATH, SWITCH, TEXT, TEXTS, enum
+from remotejobs.cli.values import GUIDS, INT, INTS, PATH, SWITCH, TEXT, TEXTS, enum
+from remotejobs.errors import UsageError
 from remotejobs.states import JobState
 
 AUTHENTICATION = enum(
@@ -32,6 +36,7 @@ ERROR_VIEW = enum(
     "view",
     {"NormalView": 0, "CategoryView": 1, "ConciseView": 2, "DetailedView": 3},
 )
+ENGINE = enum("Engine", "engine", {"native": 0, "pypsrp": 1, "pywinrm": 2})
 JOB_FORMAT = enum("OutputFormat", "format", {"Table": 1, "List": 2, "Json": 3, "Jsonl": 4, "Csv": 5})
 STATE = enum("System.Management.Automation.JobState", "state", {state.name: int(state) for state in JobState})
 
@@ -49,6 +54,15 @@ PASSWORD_FILE = Parameter(
 )
 JOBS_AS = Parameter("OutputFormat", JOB_FORMAT, "How jobs are printed.", default="Table")
 RECORDS_AS = Parameter("OutputFormat", OUTPUT_FORMAT, "How records are printed.", default="Text")
+DEPTH = Parameter(
+    "Depth",
+    INT,
+    "With -OutputFormat Json or Jsonl: how many levels of an object are written out below its first; what is deeper is"
+    " one text.",
+    default="2",
+    minimum=0,
+    maximum=100,
+)
 ERRORS_AS = Parameter(
     "ErrorView",
     ERROR_VIEW,
@@ -119,3 +133,9 @@ def credentials(when: str) -> tuple[Parameter, ...]:
         ),
         PASSWORD_FILE,
     )
+
+
+def check_depth(values: Mapping[str, Any]) -> None:
+    """-Depth is ConvertTo-Json's, and no other format has it."""
+    if "Depth" in values and not str(values.get("OutputFormat")).startswith("Json"):
+        raise UsageError("-Depth needs -OutputFormat Json or Jsonl.")

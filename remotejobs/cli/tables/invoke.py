@@ -10,14 +10,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from remotejobs.cli.parameters import Command, Example, Parameter, within
+from remotejobs.cli.tables.answers import ANSWER_PARAMETERS
 from remotejobs.cli.tables.common import (
     AUTHENTICATION,
     COMMON,
+    DEPTH,
+    ENGINE,
     ERRORS_AS,
     NO_PASSWORD,
     PASSWORD_FILE,
     RECORDS_AS,
     SOURCES,
+    check_depth,
 )
 from remotejobs.cli.values import (
     CLOCK,
@@ -32,13 +36,24 @@ from remotejobs.cli.values import (
     TEXT,
     TEXTS,
     URIS,
+    enum,
 )
 from remotejobs.errors import UsageError
-from remotejobs.model import DEFAULT_CONFIGURATION, DEFAULT_THROTTLE_LIMIT, Clocks
+from remotejobs.model import DEFAULT_CONFIGURATION, DEFAULT_THROTTLE_LIMIT, SHELLS, Clocks
 
 _CLOCKS = Clocks()
 _BY_NAME = within("ComputerName", "FilePathComputerName")
 _INVALID = "System.InvalidOperationException"
+# What a command line cannot have, and what helps.
+_IN_THE_LINE = "Write it in the line, or give -ArgumentList."
+_POWERSHELL = {
+    "FilePath": "Give it as -ScriptBlock.",
+    "Parameter": _IN_THE_LINE,
+    "Using": _IN_THE_LINE,
+    "ArgumentCredential": "Give what is secret as -InputObject -, on standard input.",
+    "Answer": "Give what it reads as -InputObject.",
+    "InDisconnectedSession": "A cmd shell cannot be left on its host; -AsJob goes on without this terminal.",
+}
 
 
 def _check(values: Mapping[str, Any]) -> None:
@@ -55,6 +70,13 @@ def _check(values: Mapping[str, Any]) -> None:
         raise UsageError("Standard input (-) is the names of -ComputerName or the -InputObject, not both.")
     if values.get("SessionName") and not disconnected:
         raise UsageError("-SessionName needs -InDisconnectedSession.", error_id=_INVALID)
+    check_depth(values)
+    if values.get("Shell") == "cmd":
+        for name in _POWERSHELL:
+            if values.get(name):
+                raise UsageError(f"-{name} is for PowerShell; -Shell cmd runs a command line. {_POWERSHELL[name]}")
+    elif values.get("CodePage") is not None:
+        raise UsageError("-CodePage is for command lines of cmd (-Shell cmd); PowerShell sends objects.")
     without = job or ("-InDisconnectedSession" if disconnected else "")
     if without and values.get("NoStore"):
         raise UsageError(f"{without} needs the store: later commands find the job there. Leave -NoStore out.")
@@ -135,6 +157,7 @@ INVOKE = Command(
             " messages only.",
             not_empty=True,
         ),
+        *ANSWER_PARAMETERS,
         Parameter(
             "ThrottleLimit",
             INT,
@@ -175,6 +198,21 @@ INVOKE = Command(
             setting=True,
         ),
         Parameter(
+            "Shell",
+            enum("remotejobs.Shell", "name", {name: number for number, name in enumerate(SHELLS)}),
+            "What runs the words: powershell, or cmd (WinRS): one command line, as at a prompt. Its -ArgumentList is"
+            " quoted for cmd, -InputObject is its standard input, each line that it writes a text or an error.",
+            default=SHELLS[0],
+        ),
+        Parameter(
+            "CodePage",
+            INT,
+            "With -Shell cmd: the code page of what is read and written there, as Windows numbers it.",
+            default="65001, which is UTF-8",
+            minimum=0,
+            maximum=65535,
+        ),
+        Parameter(
             "SessionOption",
             SESSION_OPTION,
             "Settings of New-PSSessionOption and of TLS, key=value with commas between: CAFile=ca.pem,SkipCNCheck."
@@ -202,13 +240,27 @@ INVOKE = Command(
             _BY_NAME,
             not_empty=True,
         ),
+        Parameter(
+            "Engine",
+            ENGINE,
+            "What speaks to the hosts: native, or where an endpoint does not get on with it the library pypsrp or"
+            " pywinrm (pip install 'remotejobs[compat]'). They need more of this computer, and cannot do everything.",
+            default="native",
+        ),
         Parameter("NoStore", SWITCH, "Keep nothing on this disk: no other verb will know of the job."),
         Parameter(
             "HideComputerName", SWITCH, "Do not show which host a line or an object came from.", aliases=("HCN",)
         ),
         RECORDS_AS,
+        DEPTH,
         ERRORS_AS,
-        Parameter("FailOnError", SWITCH, "Exit code 2 also when a script completed but wrote errors.", setting=True),
+        Parameter(
+            "FailOnError",
+            SWITCH,
+            "Exit code 2 also when a script completed but wrote errors, or gave an exit code other than 0. A command"
+            " line of cmd goes by its exit code alone.",
+            setting=True,
+        ),
         Parameter(
             "ConnectTimeout",
             CLOCK,
@@ -281,6 +333,14 @@ INVOKE = Command(
             "Behind `cat users.txt |`, or with `< users.txt`: every host gets every line.",
         ),
         Example(
+            "remotejob invoke '@servers.txt' -FilePath cleanup.ps1 -Credential ops -Answer Yes,Reason=patch",
+            "A script that prompts: every confirmation gets Yes, Read-Host Reason gets patch.",
+        ),
+        Example(
+            "remotejob invoke -ComputerName web01,web02 -Shell cmd -ScriptBlock 'ipconfig /all' -Credential ops",
+            "A command line of cmd, on hosts without PowerShell remoting too; its exit code is in the summary.",
+        ),
+        Example(
             "remotejob icm web01,web02 { Get-Service WinRM } -Credential ops -OutputFormat Jsonl",
             "The braces of PowerShell work for plain words; what has $, |, ; or quotes in it goes in single quotes.",
         ),
@@ -288,6 +348,10 @@ INVOKE = Command(
             "remotejob invoke -ConnectionUri https://web01:5986/wsman -ScriptBlock '$PSVersionTable' -Credential ops"
             " -SessionOption CAFile=ca.pem,OperationTimeout=20",
             "By address, with an authority of your own.",
+        ),
+        Example(
+            "remotejob invoke web07 -ScriptBlock 'Get-HotFix' -Credential ops -UseSSL -Engine pypsrp",
+            "Through the library pypsrp, where an odd endpoint refuses or confuses the native engine.",
         ),
         Example(
             "remotejob invoke '@servers.txt' -ScriptBlock 'Get-HotFix' -AsJob -JobName HotFix -Credential ops",

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from remotejobs.cli.parameters import Command, Example, Parameter, within
+from remotejobs.cli.tables.answers import ANSWER_PARAMETERS
 from remotejobs.cli.tables.common import (
     BY_ID,
     BY_INSTANCE,
     BY_NAME,
     COMMON,
+    DEPTH,
     ERRORS_AS,
     JOBS_AS,
     RECORDS_AS,
@@ -23,6 +25,7 @@ from remotejobs.cli.tables.common import (
     WHAT_IF,
     by_command,
     by_state,
+    check_depth,
     credentials,
     jobs,
 )
@@ -43,12 +46,18 @@ _REACHES = (
 def _check_receive(values: Mapping[str, Any]) -> None:
     """PowerShell's refusals, in its order."""
     if values.get("Wait") and values.get("Keep"):
-        raise UsageError("-Wait and -Keep cannot be used together.", error_id="ParameterBindingFailed")
+        raise UsageError(
+            "The Wait and Keep parameters cannot be used together in the same command: leave one of them out.",
+            error_id="ParameterBindingFailed",
+        )
     for name in ("AutoRemoveJob", "WriteJobInResults", "WriteEvents", "Force"):
         if values.get(name) and not values.get("Wait"):
+            dash = "" if name == "WriteEvents" else "-"  # PowerShell's own sentences
             raise UsageError(
-                f"The -{name} parameter cannot be used without the -Wait parameter.", error_id="InvalidOperation"
+                f"The {dash}{name} parameter cannot be used without the {dash}Wait parameter.",
+                error_id="InvalidOperation",
             )
+    check_depth(values)
 
 
 def _check_remove(values: Mapping[str, Any]) -> None:
@@ -84,6 +93,20 @@ GET = Command(
         Example("remotejob get -State Running -OutputFormat Jsonl", "What runs now, for a program."),
         Example("remotejob gjb 5 -OutputFormat List", "Everything about one job."),
     ),
+    unlike=(
+        (
+            "Jobs are kept in a file, not in a session: all runs count on in one sequence of ids, one for the job and"
+            " one for each host. A run in the foreground is a job too; PowerShell hides it, and gives it one id."
+        ),
+        (
+            "A list leaves out what is an object of PowerShell's own process (Runspace, Debugger, Finished) and says"
+            " how each host ended instead: EndReason, Message, ErrorCount."
+        ),
+        (
+            "No job is ever Blocked: a script that prompts is answered by -Answer of invoke, or gets PowerShell's"
+            " error for a session without a user, and goes on. Nobody may be there when a job runs."
+        ),
+    ),
 )
 
 RECEIVE = Command(
@@ -108,8 +131,14 @@ RECEIVE = Command(
         Parameter("WriteJobInResults", SWITCH, "With -Wait: print the job first."),
         Parameter("NoRecurse", SWITCH, "Only of the job itself, not of its child jobs: that is nothing."),
         RECORDS_AS,
+        DEPTH,
         ERRORS_AS,
-        Parameter("FailOnError", SWITCH, "Exit code 2 also when a script completed but wrote errors."),
+        Parameter(
+            "FailOnError",
+            SWITCH,
+            "Exit code 2 also when a script completed but wrote errors, or gave an exit code other than 0; a command"
+            " line of cmd goes by that alone.",
+        ),
         *COMMON,
     ),
     cmdlet="Receive-Job",
@@ -122,6 +151,18 @@ RECEIVE = Command(
         Example("remotejob receive HotFix -Wait", "The same, and live from then on; Ctrl-C leaves the job running."),
         Example("remotejob receive 5 'web[01-03]' -Keep", "Of three hosts, and it stays to be received."),
         Example("remotejob receive 5 -FromStart -OutputFormat Csv", "All that is stored, for a spreadsheet."),
+    ),
+    unlike=(
+        (
+            "Nothing is lost where it ends early (a closed pipe, Ctrl-C): what was not printed comes the next time."
+            " The cmdlet has emptied the job by then."
+        ),
+        "Why a host failed is said once, like all else that is received; the cmdlet says it at every look.",
+        (
+            "Warnings, errors and lines name their host: there are many. All that was written with Write-Information"
+            " is shown, whether or not the host's preference would have."
+        ),
+        "-Location prints hosts in the order of the job, whatever the order in which they are named.",
     ),
 )
 
@@ -153,6 +194,7 @@ WAIT = Command(
         Example("remotejob wait 5 -Timeout 600", "Ten minutes at most; exit code 6 when they were not enough."),
         Example("remotejob wait 5,9,12 -Any", "Until one of three has ended."),
     ),
+    unlike=("A job that is named twice counts once; the cmdlet would wait for ever.",),
 )
 
 STOP = Command(
@@ -175,6 +217,16 @@ STOP = Command(
         Example("remotejob stop 5", "One job, on all of its hosts."),
         Example("remotejob stop 7", "The same with the id of a child job: one host."),
         Example("remotejob stop -State Running -WhatIf", "What would be stopped."),
+    ),
+    unlike=(
+        (
+            "A job whose hosts were stopped one by one ends as Stopped; PowerShell calls it Completed, though scripts"
+            " were cut short."
+        ),
+        (
+            "A host that is being connected, or waits for its turn, is Stopped at once: the cmdlet waits until the"
+            " connection has failed or all the others have ended."
+        ),
     ),
 )
 
@@ -208,6 +260,9 @@ REMOVE = Command(
         Example("remotejob remove 5", "One job that has ended."),
         Example("remotejob remove -Before 2026-01-01", "All that ended before this year."),
         Example("remotejob remove -State Failed -WhatIf", "What would be removed."),
+    ),
+    unlike=(
+        "What runs needs -Force, also when -State or -Command found it: the cmdlet stops and removes it silently.",
     ),
 )
 
@@ -262,6 +317,7 @@ CONNECT = Command(
             maximum=2**31 - 1,
         ),
         JOBS_AS,
+        ERRORS_AS,
         *COMMON,
     ),
     default_set=BY_ID,
@@ -287,8 +343,10 @@ RETRY = Command(
             within(BY_ID, BY_NAME, BY_INSTANCE),
             default="Failed,Stopped",
         ),
+        *ANSWER_PARAMETERS,
         *credentials(_REACHES),
         JOBS_AS,
+        ERRORS_AS,
         *COMMON,
     ),
     default_set=BY_ID,
@@ -296,5 +354,6 @@ RETRY = Command(
     examples=(
         Example("remotejob retry 5", "All hosts that failed or were stopped."),
         Example("remotejob retry 5 -State Unreachable,TimedOut", "Only those that could not be reached in time."),
+        Example("remotejob retry 5 -Answer Reason=patch", "With an answer more, besides those that the job has."),
     ),
 )

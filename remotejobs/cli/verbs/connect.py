@@ -14,8 +14,17 @@ from typing import Any
 from remotejobs.api.jobs import connect_job
 from remotejobs.auth.credentials import Credential
 from remotejobs.cli.binder import Bound
-from remotejobs.cli.jobs import FAILED, UNFINISHED, Job, Passwords, children_of, each, print_jobs
-from remotejobs.cli.lines import one_line
+from remotejobs.cli.jobs import (
+    CONCISE,
+    FAILED,
+    UNFINISHED,
+    Job,
+    Passwords,
+    children_of,
+    complain,
+    each,
+    print_jobs,
+)
 from remotejobs.errors import ConfigurationError, JobError
 from remotejobs.jobs.connecting import CONNECT_SECONDS
 from remotejobs.jobs.job import RemoteJob
@@ -52,7 +61,7 @@ async def _connect(values: Mapping[str, Any]) -> int:
         except JobError as error:
             if error.error_id != "PSSessionConnectFailed":
                 raise
-            codes.add(_complain(job, error))
+            codes.add(_complain(job, error, values.get("ErrorView", CONCISE)))
         else:
             queued = [child.location for child in children_of(job) if child.state is JobState.Disconnected]
             if queued:
@@ -81,13 +90,13 @@ def _secrets(job: RemoteJob, asked: Passwords) -> dict[str, Credential]:
     return found
 
 
-def _complain(job: Job, error: JobError) -> int:
+def _complain(job: Job, error: JobError, error_view: str) -> int:
     """Say which hosts were not connected, those with the same reason in one line; the exit code that it makes."""
     names: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
     for one in error.details["failed"]:
         names[one["message"], one["error_id"]].append(one["target"])
     for (message, error_id), hosts in names.items():
-        _say(f"remotejob connect: [{fold(hosts)}] {one_line(message)}{f' [{error_id}]' if error_id else ''}")
+        complain("connect", JobError(message, error_id=error_id), error_view, fold(hosts))
     waiting = error.details["waiting"]
     if waiting:
         _say(

@@ -16,7 +16,7 @@ from remotejobs.api.jobs import receive_job, remove_job
 from remotejobs.cli.binder import Bound
 from remotejobs.cli.jobs import FAILED, Job, complain, exit_code_of, locations_of, select
 from remotejobs.errors import JobError
-from remotejobs.jobs.job import ChildEnd, RemoteJob
+from remotejobs.jobs.job import ChildEnd, RemoteJob, cannot_remove
 from remotejobs.jobs.received import ReceivedRecord
 from remotejobs.jobs.watching import JobStateEvent
 from remotejobs.targets.resolve import resolve
@@ -78,6 +78,7 @@ class _Shown:
     def __init__(self, values: Mapping[str, Any], jobs: Sequence[Job]) -> None:
         self._format = values.get("OutputFormat", "Text")
         self._error_view = values.get("ErrorView", "ConciseView")
+        self._depth = values.get("Depth", 2)
         self._jobs = jobs
         self._view: View | None = None
         self._closed = False
@@ -132,6 +133,7 @@ class _Shown:
                 colour=wants_colour(sys.stderr, os.environ),
                 computer_names=[name for job in self._jobs for name in locations_of(job)],
                 error_view=self._error_view,
+                depth=self._depth,
             )
         return self._view
 
@@ -162,8 +164,7 @@ async def _remove(jobs: Sequence[Job], *, children: bool) -> bool:
         try:
             if children or not isinstance(job, RemoteJob):
                 raise JobError(
-                    f"Job {job.id} is not removed: only some of its hosts were received. Remove the whole job: "
-                    "remotejob remove",
+                    f"{cannot_remove().message} Of job {job.id} only some hosts were received: remotejob remove",
                     error_id="ReceiveJobAutoRemovalError",
                 )
             if job.state.finished:

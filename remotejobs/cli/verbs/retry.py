@@ -12,8 +12,9 @@ from typing import Any
 
 from remotejobs.api.invoke import retry_job
 from remotejobs.auth.credentials import Credential
+from remotejobs.cli.answers import answers_of
 from remotejobs.cli.binder import Bound
-from remotejobs.cli.jobs import FAILED, Job, each, print_jobs
+from remotejobs.cli.jobs import FAILED, Job, Passwords, each, print_jobs
 from remotejobs.errors import ConfigurationError
 from remotejobs.jobs.job import RemoteJob
 
@@ -25,10 +26,14 @@ def run(bound: Bound) -> int:
 
 async def _retry(values: Mapping[str, Any]) -> int:
     made: list[Job] = []
+    asked = Passwords(values)
+    answers = answers_of(values, asked.find)
 
     async def work(job: Job, credentials: Mapping[str, Credential]) -> None:
         try:
-            again = await retry_job(job, state=values.get("State") or (), credential=credentials, as_job=True)
+            again = await retry_job(
+                job, state=values.get("State") or (), answers=answers, credential=credentials, as_job=True
+            )
         except ConfigurationError as error:
             if error.error_id != "CredentialMissing" or not isinstance(job, RemoteJob):
                 raise
@@ -39,7 +44,7 @@ async def _retry(values: Mapping[str, Any]) -> int:
             print(f"WARNING: {note}", file=sys.stderr)
         made.append(again)
 
-    _, failed = await each("retry", values, "Retry", work)
+    _, failed = await each("retry", values, "Retry", work, asked)
     if made:
         print_jobs(made, values)
     return FAILED if failed else 0

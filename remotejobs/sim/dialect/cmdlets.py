@@ -5,7 +5,6 @@ Knows how cmdlets are called. Must not know Windows.
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from functools import cmp_to_key
 from typing import Any
@@ -14,18 +13,15 @@ from remotejobs.sim.dialect import operators
 from remotejobs.sim.dialect.blocks import BlockStage
 from remotejobs.sim.dialect.commands import Cmdlet, cmdlet
 from remotejobs.sim.dialect.conversions import format_date, plain, to_bool, to_number
-from remotejobs.sim.dialect.errors import EnoughItems, Failure, Refusal
+from remotejobs.sim.dialect.errors import EnoughItems, Refusal
 from remotejobs.sim.dialect.members import get_property
 from remotejobs.sim.interpreter import HostMethod
 from remotejobs.sim.records import (
-    ARRAY_LIST,
-    STRING_ASSEMBLY,
     ErrorCategory,
     ErrorRecord,
     InformationRecord,
     NetException,
     ProgressRecord,
-    ScriptError,
     host_message,
 )
 from remotejobs.sim.values import Hashtable, PSObject, ScriptBlock, enum, items, to_text, type_names, wildcard
@@ -221,47 +217,13 @@ def _or(value: Any, default: Any) -> Any:
 
 
 @cmdlet
-class _ReadHost(Cmdlet):
-    name, clr, spec = (
-        "Read-Host",
-        "Microsoft.PowerShell.Commands.ReadHostCommand",
-        "Prompt:object:0 AsSecureString:switch",
-    )
-
-    async def end(self) -> None:
-        prompt = None if self.p["Prompt"] is None else " ".join(to_text(part) for part in items(self.p["Prompt"]))
-        try:
-            await self.emit(await self._ask(prompt))
-        except ScriptError as refused:
-            record = refused.record
-            record.error_id, record.activity = f"{record.error_id},{self.clr}", self.name
-            record.command = record.invocation_name = self.name
-            record.position = self.position
-            raise Failure(record) from None
-
-    async def _ask(self, prompt: str | None) -> Any:
-        call = self.evaluator.streams.host_call
-        if prompt is None:
-            return await call(HostMethod.ReadLineAsSecureString if self.p["AsSecureString"] else HostMethod.ReadLine)
-        if self.p["AsSecureString"]:
-            raise Refusal("Read-Host with a prompt and -AsSecureString")
-        members = {
-            "name": prompt, "label": "", "parameterTypeName": "String", "parameterTypeFullName": "System.String",
-            "parameterAssemblyFullName": STRING_ASSEMBLY, "helpMessage": "", "isMandatory": True,
-            "metadata": PSObject(ARRAY_LIST, value=[]), "modifiedByRemotingProtocol": False, "isFromRemoteHost": False,
-        }  # fmt: skip
-        field = PSObject((), extended=members)
-        answer = plain(await call(HostMethod.Prompt, "", "", PSObject(ARRAY_LIST, value=[field])))
-        return answer.get(prompt) if isinstance(answer, Hashtable) else None
-
-
-@cmdlet
 class _StartSleep(Cmdlet):
     name, clr, aliases = "Start-Sleep", "Microsoft.PowerShell.Commands.StartSleepCommand", ("sleep",)
     spec = "Seconds:double:0 Milliseconds:int"
 
     async def end(self) -> None:
-        await asyncio.sleep(max(0.0, (self.p["Seconds"] or 0) + (self.p["Milliseconds"] or 0) / 1000))
+        seconds = (self.p["Seconds"] or 0) + (self.p["Milliseconds"] or 0) / 1000
+        await self.evaluator.session.sleep(max(0.0, seconds))
 
 
 @cmdlet

@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from remotejobs.sim.dialect.conversions import convert, to_bool
+from remotejobs.sim.dialect.conversions import convert, plain, to_bool
 from remotejobs.sim.dialect.errors import Failure, Refusal, failure
 from remotejobs.sim.dialect.evaluator import Evaluator
 from remotejobs.sim.dialect.scopes import Emit, Stage
 from remotejobs.sim.records import ErrorRecord, Position, runtime_exception
-from remotejobs.sim.values import NOTHING, ScriptBlock, to_text
+from remotejobs.sim.values import NOTHING, ScriptBlock, is_array, to_text
 
 _VERBS = re.compile(
     "(add|approve|assert|backup|block|build|checkpoint|clear|close|compare|complete|compress|confirm|connect|"
@@ -97,7 +97,7 @@ class Cmdlet(Stage):
 
     def _converted(self, key: str, kind: str, value: Any) -> Any:
         if kind == "object" or (kind == "block" and isinstance(value, ScriptBlock)):
-            return value
+            return plain(value) if is_array(plain(value)) else value
         if kind == "block":
             raise Refusal(f"-{key} of {self.name} that is no script block", self.position)
         if kind == "action":

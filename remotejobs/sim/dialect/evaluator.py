@@ -13,6 +13,7 @@ from remotejobs.sim.dialect import members, operators
 from remotejobs.sim.dialect import nodes as n
 from remotejobs.sim.dialect.conversions import convert, plain, to_bool, to_number
 from remotejobs.sim.dialect.errors import EnoughItems, Failure, Flow, Refusal, failure
+from remotejobs.sim.dialect.host import HostObject, call_host
 from remotejobs.sim.dialect.members import TypeName
 from remotejobs.sim.dialect.scopes import UNKNOWN, Emit, Scopes, Session, Stage
 from remotejobs.sim.interpreter import Streams
@@ -405,6 +406,8 @@ class Evaluator(Scopes):
             raise Refusal(f"members of the type [{target}]")
         if arguments is None:
             return members.get_property(target, name)
+        if isinstance(target, HostObject):
+            return await call_host(target, name, arguments, self.streams)
         return members.call(target, name, arguments)
 
 

@@ -18,9 +18,10 @@ from remotejobs.sim.shells import HostInfo
 from remotejobs.sim.values import NOTHING, to_text
 
 Emit = Callable[[Any], Awaitable[None]]
+Sleep = Callable[[float], Awaitable[None]]
 _TURN = 200  # loop passes and pipeline items after which other hosts get a turn
 _AUTOMATIC = """
-    myinvocation pscmdlet host executioncontext psboundparameters $ ^ ? pssenderinfo profile pshome shellid stacktrace
+    myinvocation pscmdlet executioncontext psboundparameters $ ^ ? pssenderinfo profile pshome shellid stacktrace
     nestedpromptlevel foreach switch pwd pscommandpath psculture psuiculture outputencoding psstyle ofs event sender
     psdefaultparametervalues confirmpreference whatifpreference errorview formatenumerationlimit
 """
@@ -40,12 +41,13 @@ class Frame:
 
 @dataclass(slots=True)
 class Session:
-    """What outlives a pipeline: global variables and functions."""
+    """What outlives a pipeline: global variables and functions; and how it sleeps."""
 
     host: HostInfo
     environment: dict[str, str]
     variables: dict[str, Any] = field(default_factory=dict)
     functions: dict[str, n.Block] = field(default_factory=dict)
+    sleep: Sleep = asyncio.sleep
 
 
 class Stage:
@@ -89,7 +91,7 @@ class Scopes:
             return
         if name.lower() in UNKNOWN:
             raise Refusal(f"the assignment to ${name}")
-        if name.lower() in {"true", "false"}:
+        if name.lower() in {"true", "false", "host"}:
             message = f"Cannot overwrite variable {name} because it is read-only or constant."
             raise failure(message, "VariableNotWritable", "WriteError", name, "SessionStateUnauthorizedAccessException")
         top = self.session.variables if scope in {"global", "script"} or not self.frames else self.frames[-1].variables

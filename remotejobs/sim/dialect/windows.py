@@ -11,6 +11,7 @@ from typing import Any
 
 from remotejobs.sim.dialect.commands import Cmdlet, cmdlet, simple
 from remotejobs.sim.dialect.errors import Refusal
+from remotejobs.sim.dialect.prompts import Confirmation
 from remotejobs.sim.records import ErrorRecord, NetException
 from remotejobs.sim.values import Int64, PSObject, UInt16, UInt32, UInt64, enum, items, to_text, wildcard
 
@@ -100,10 +101,7 @@ class _Named(Cmdlet):
     exception = error_id = ""
 
 
-@cmdlet
-class _GetService(_Named):
-    name, clr, aliases = "Get-Service", f"{_COMMANDS}GetServiceCommand", ("gsv",)
-    spec = "Name:string[]:0 DisplayName:string[]"
+class _OfServices(_Named):
     what = "Cannot find any service with service name '{}'."
     exception, error_id = "ServiceCommandException", "NoServiceFoundForGivenName"
 
@@ -114,6 +112,29 @@ class _GetService(_Named):
 
     def key(self) -> str:
         return "DisplayName" if self.p["DisplayName"] else "Name"
+
+
+@cmdlet
+class _GetService(_OfServices):
+    name, clr, aliases = "Get-Service", f"{_COMMANDS}GetServiceCommand", ("gsv",)
+    spec = "Name:string[]:0 DisplayName:string[]"
+
+
+@cmdlet
+class _RestartService(_OfServices):
+    """It says what it would do, and with -PassThru what was done; the services themselves never change."""
+
+    name, clr = "Restart-Service", f"{_COMMANDS}RestartServiceCommand"
+    spec = "Name:string[]:0 DisplayName:string[] Confirm:switch Force:switch PassThru:switch"
+
+    async def begin(self) -> None:
+        self._confirmation, self._emit = Confirmation(self), self.emit
+        self.emit = self._restarted
+
+    async def _restarted(self, found: Any) -> None:
+        target = f"{found.get('DisplayName')} ({found.get('Name')})"
+        if await self._confirmation.should_process(target) and self.p["PassThru"]:
+            await self._emit(found)
 
 
 @cmdlet

@@ -20,6 +20,8 @@ from remotejobs.wsman.clixml.values import NO_BASE, OrderedDictionary, PSObject,
 _T = TypeVar("_T")
 MAX_DEPTH: Final = 50  # PowerShell's own: a value inside 49 others is not read
 MAX_ITEMS: Final = 2_000_000  # some 250 MB while decoding
+_MAX_KEYS: Final = 1 << 24  # characters of the texts that are made for keys of dictionaries
+_LONGEST_OPERATION: Final = 1000  # characters, in the text of a progress record
 
 _BOM = b"\xef\xbb\xbf"
 _NAMESPACE = "{http://schemas.microsoft.com/powershell/2004/04}"
@@ -149,10 +151,11 @@ def _escape_reference(found: re.Match[bytes]) -> bytes:
 class _Reader:
     """One message: its RefIds and the loop over its elements. `depth` counts values inside each other."""
 
-    __slots__ = ("_max_depth", "_objects", "_types")
+    __slots__ = ("_keys", "_max_depth", "_objects", "_types")
 
     def __init__(self, max_depth: int) -> None:
         self._max_depth = max_depth
+        self._keys = 0
         self._objects: dict[str | None, Any] = {}
         self._types: dict[str | None, tuple[str, ...]] = {}
 
@@ -271,9 +274,16 @@ class _Reader:
             key = self.value(pair[0], depth)
             if key is None:
                 raise ProtocolError("A dictionary of the host has $null for a key.")
-            # Other keys by their text: not all are hashable, and a host could choose ones whose hashes all collide.
-            into[key if isinstance(key, str | int | float) else text(key)] = self.value(pair[1], depth)
+            into[key if isinstance(key, str | int | float) else self._key(key)] = self.value(pair[1], depth)
         return into
+
+    def _key(self, key: Any) -> str:
+        """Other keys by their text: not all are hashable, and a host could choose ones whose hashes all collide."""
+        shown = text(key)
+        self._keys += len(shown)
+        if self._keys > _MAX_KEYS:
+            raise LimitError("The keys of a dictionary of the host are longer than is read.", limit=_MAX_KEYS)
+        return shown
 
     def _progress(self, element: etree._Element, depth: int) -> PSObject:
         """`<PR>`: the progress record of stderr and of old files."""
@@ -296,7 +306,8 @@ class _Reader:
             "RecordType": int(kind.lower() == "completed"),
         }
         shown = (
-            f"parent = {parent} id = {number} act = {activity} stat = {status} cur = {text(operation)} "
+            f"parent = {parent} id = {number} act = {activity} stat = {status} "
+            f"cur = {operation[:_LONGEST_OPERATION] if isinstance(operation, str) else ''} "
             f"pct = {percent} sec = {seconds} type = {kind}"
         )
         return PSObject(_TYPE_NAMES["PR"], shown, adapted=members)

@@ -13,6 +13,7 @@ from typing import Any
 
 from remotejobs.model import Stream
 from remotejobs.wsman.clixml.read import deserialize
+from remotejobs.wsman.clixml.tree import bounded
 from remotejobs.wsman.clixml.values import PSObject, text
 
 
@@ -220,7 +221,7 @@ def error_record(raw: bytes) -> ErrorRecord:
     Raises:
         ProtocolError: The CLIXML cannot be read.
     """
-    value = deserialize(raw)
+    value = bounded(deserialize(raw), raw)
     if isinstance(value, PSObject):
         return _error(value.get("ExceptionAsErrorRecord", value))
     return ErrorRecord(text(value))

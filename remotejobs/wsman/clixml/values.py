@@ -87,12 +87,12 @@ class OrderedDictionary(dict[Any, Any]):
 class SecureString:
     """System.Security.SecureString as it came: base64, encrypted with the session key (MS-PSRP 2.2.5.1.24).
 
-    Never shown: neither text nor repr has it. With protocol 2.4 it is not encrypted at all. Among the arguments of a
-    job it stands for a secret that is kept elsewhere, under `name`.
+    Never shown: neither text nor repr has it. With protocol 2.4 it is not encrypted at all. Among the arguments and
+    answers of a job it stands for a secret that is kept elsewhere, under `name`.
     """
 
     __slots__ = ("_decrypt", "wire")
-    _NAMED: Final = ("ArgumentList[", "Parameters[", "Using[")  # no base64 begins like these
+    _NAMED: Final = ("ArgumentList[", "Parameters[", "Using[", "Commands[", "Answers[")  # no base64 begins like these
 
     def __init__(self, wire: str) -> None:
         self.wire = wire

@@ -132,7 +132,8 @@ class _Writer:
         try:
             tag, content = _primitive(value)
         except (ValueError, TypeError, OverflowError):
-            raise UsageError(f"PowerShell has no room for this {type(value).__name__}: {value!r:.40}.") from None
+            shown = "of thousands of digits" if isinstance(value, int) else f"{value!r:.40}"  # which has no repr
+            raise UsageError(f"PowerShell has no room for this {type(value).__name__}: {shown}.") from None
         if tag == "Obj":
             self._object(_big_integer(value), name, level, depth)
         elif content or tag in ("S", "SBK"):

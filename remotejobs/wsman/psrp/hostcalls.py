@@ -1,8 +1,8 @@
-"""Calls that a script makes to its user's host (MS-PSRP 2.2.3.17): read, told apart, refused.
+"""Calls that a script makes to its user's host (MS-PSRP 2.2.3.17): read, told apart, answered or refused.
 
 Knows the method numbers. Must not know streams of bytes or what carries them. A record comes twice, as a stream message
 and right after it as the host call that shows it: that call is dropped. Where there was no record (`$Host.UI`, -WhatIf,
-Out-Host, Write-Host of old hosts), the call becomes one. Nobody sits here to answer a prompt, so prompts are refused.
+Out-Host, Write-Host of old hosts), the call becomes one. Nobody sits here: what was not answered in advance is refused.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from remotejobs.errors import ProtocolError
 from remotejobs.model import Stream
 from remotejobs.wsman.clixml.read import deserialize
 from remotejobs.wsman.clixml.records import ErrorCategory, from_clixml
+from remotejobs.wsman.clixml.tree import bounded
 from remotejobs.wsman.clixml.values import Int64, PSObject, text
 from remotejobs.wsman.clixml.write import serialize
 
@@ -65,7 +66,7 @@ class HostCall(NamedTuple):
         if self.method not in _PROMPTS:
             return ""
         caption, message, fields = (*self.parameters, "", "", "")[:3]
-        names = [text(field.get("name")) for field in _items(fields) if isinstance(field, PSObject)]
+        names = [text(field.get("name")) for field in items(fields) if isinstance(field, PSObject)]
         asked = text(message).strip() or text(caption).strip() or ", ".join(filter(None, names))
         return asked[:_LONGEST_QUESTION]
 
@@ -82,21 +83,21 @@ def read(data: bytes) -> HostCall:
     Raises:
         ProtocolError: A member that decides how to go on is missing.
     """
-    value = deserialize(data)
+    value = bounded(deserialize(data), data)
     if not isinstance(value, PSObject):
         raise ProtocolError("A host call of the host is not an object.")
     call_id, method = value.get("ci"), value.get("mi")
     number = method.base if isinstance(method, PSObject) else method
     if not isinstance(call_id, int) or not isinstance(number, int) or number.bit_length() > 31:
         raise ProtocolError("A host call of the host names no method.")
-    return HostCall(call_id, int(number), text(method)[:60], list(_items(value.get("mp"))))
+    return HostCall(call_id, int(number), text(method)[:60], items(value.get("mp")))
 
 
 def repeats(call: HostCall, stream: Stream, raw: bytes) -> bool:
     """Tell whether `call` shows the record `raw`, which came on `stream` just before."""
     if stream is Stream.Progress:
         return True
-    return _plain(str(from_clixml(stream, deserialize(raw)))) == _plain(call.text)
+    return _plain(str(from_clixml(stream, bounded(deserialize(raw), raw)))) == _plain(call.text)
 
 
 def as_record(call: HostCall, stream: Stream) -> bytes | None:
@@ -104,9 +105,7 @@ def as_record(call: HostCall, stream: Stream) -> bytes | None:
     if stream is Stream.Progress:
         return None
     if stream is not Stream.Information:
-        kind = (_TYPES[stream], "System.Management.Automation.InformationalRecord", "System.Object")
-        members = {"InformationalRecord_Message": call.text, "InformationalRecord_SerializeInvocationInfo": False}
-        return serialize(PSObject(type_names=kind, to_string=call.text, extended=members))
+        return informational(stream, call.text)
     shown = PSObject(
         type_names=("System.Management.Automation.HostInformationMessage", "System.Object"),
         to_string=call.text,
@@ -115,13 +114,31 @@ def as_record(call: HostCall, stream: Stream) -> bytes | None:
     return serialize(PSObject(extended={"MessageData": shown, "Source": "$Host.UI", "Tags": ["PSHOST"]}))
 
 
-def refuse(call: HostCall) -> bytes:
+def informational(stream: Stream, message: str) -> bytes:
+    """Make a record of the stream Debug, Verbose or Warning."""
+    kind = (_TYPES[stream], "System.Management.Automation.InformationalRecord", "System.Object")
+    members = {"InformationalRecord_Message": message, "InformationalRecord_SerializeInvocationInfo": False}
+    return serialize(PSObject(type_names=kind, to_string=message, extended=members))
+
+
+def respond(call: HostCall, result: Any) -> bytes:
+    """The payload of a HOST_RESPONSE that answers a call (MS-PSRP 2.2.2.28)."""
+    return _response(call, "mr", result)
+
+
+def refuse(call: HostCall, advice: str = "") -> bytes:
     """The payload of a HOST_RESPONSE that refuses a call.
 
     Its members are those with which PowerShell's client sends an exception of its host, and the exception is the one
     that PowerShell itself throws where there is no user (HostFunctionNotImplemented). The script can catch it.
+
+    Args:
+        call: The call.
+        advice: How it is answered the next time, for the message.
     """
     message = f"{_NO_USER} {_ASKED} {call.question}" if call.question else f"{_NO_USER} {_TRY}"
+    if advice:
+        message += f" (to answer it: {advice})"
     exception = PSObject(
         type_names=(_HOST_EXCEPTION, *_EXCEPTIONS),
         to_string=f"{_HOST_EXCEPTION}: {message}",
@@ -149,14 +166,18 @@ def refuse(call: HostCall) -> bytes:
         "ErrorCategory_Message": "NotImplemented: (:) [], HostException",
         "SerializeExtendedInfo": False,
     }
+    return _response(call, "me", PSObject(extended=error))
+
+
+def _response(call: HostCall, name: str, member: Any) -> bytes:
     method = PSObject(type_names=_METHOD_ID, to_string=call.name, base=call.method)
-    return serialize(PSObject(extended={"me": PSObject(extended=error), "ci": Int64(call.call_id), "mi": method}))
+    return serialize(PSObject(extended={name: member, "ci": Int64(call.call_id), "mi": method}))
 
 
-def _items(value: Any) -> list[Any]:
-    """The items of a list of the host's, none of anything else."""
+def items(value: Any) -> list[Any]:
+    """Return the items of a list of the host's, none of anything else."""
     inside = value.base if isinstance(value, PSObject) else value
-    return inside if isinstance(inside, list) else []
+    return list(inside) if isinstance(inside, list) else []
 
 
 def _plain(written: str) -> str:

@@ -1,21 +1,31 @@
 """PSRP messages (MS-PSRP 2.2.1, 2.2.2): the 40-byte header and the messages that a client sends.
 
-Knows what the server insists on, and sends just that. Must not know fragments, WS-Man or what an answer means. GUIDs
-are in .NET byte order (`bytes_le`).
+Knows what the server insists on, and sends just that and what it is asked to. Must not know fragments, WS-Man or what
+an answer means. GUIDs are in .NET byte order (`bytes_le`).
 """
 
 from __future__ import annotations
 
 import uuid
-from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from enum import IntEnum
+from itertools import pairwise
 from struct import Struct
 from typing import Any
 
 from remotejobs.errors import ProtocolError, UsageError
-from remotejobs.wsman.clixml.values import PSObject
-from remotejobs.wsman.clixml.write import serialize
+from remotejobs.model import (
+    APARTMENT_STATES,
+    MERGEABLE,
+    HostInfo,
+    InvocationSettings,
+    PipelineCommand,
+    RemoteStreamOptions,
+    ScriptCommand,
+    Stream,
+)
+from remotejobs.wsman.clixml.values import BigInteger, PSObject
+from remotejobs.wsman.clixml.write import MAX_DEPTH, serialize
 from remotejobs.wsman.psrp.sessionkey import secret_names
 
 PROTOCOL_VERSION = "2.3"
@@ -81,73 +91,147 @@ SESSION_CAPABILITY = (
 # An empty string in place of the limits of the pool: whatever they are (recorded).
 CONNECT_RUNSPACEPOOL = b"<S/>"
 
+_RESULT_TYPES = "System.Management.Automation.Runspaces.PipelineResultTypes"
+_NONE, _OUTPUT, _ERROR, _PREVIOUS = ("None", 0), ("Output", 1), ("Error", 2), ("Warning", 3)
+_PRIMITIVES = (
+    "System.Management.Automation.PSPrimitiveDictionary",
+    "System.Collections.Hashtable",
+    "System.Object",
+)
+_DEFAULT = InvocationSettings()
 
-def init_runspacepool() -> bytes:
-    """INIT_RUNSPACEPOOL: one runspace, and a host, so that Write-Host works and prompts reach us to be refused."""
-    return serialize(
-        _members(
-            MinRunspaces=1,
-            MaxRunspaces=1,
-            PSThreadOptions=_enum("System.Management.Automation.Runspaces.PSThreadOptions", "Default", 0),
-            ApartmentState=_APARTMENT,
-            HostInfo=_members(
-                _isHostNull=False,
-                _isHostUINull=False,
-                _isHostRawUINull=False,
-                _useRunspaceHost=False,
-                # Without the defaults of its screen Write-Host fails on the server (NullReferenceException, 7.6.5).
-                _hostDefaultData=_members(data={key: _members(T=kind, V=value) for key, kind, value in _SCREEN}),
-            ),
-            ApplicationArguments=None,
-        )
+
+def init_runspacepool(settings: InvocationSettings = _DEFAULT) -> bytes:
+    """INIT_RUNSPACEPOOL: one runspace, and the host that its scripts are told of.
+
+    Raises:
+        UsageError: Application arguments that CLIXML cannot carry, or a secret among them.
+    """
+    init = _members(
+        MinRunspaces=1,
+        MaxRunspaces=1,
+        PSThreadOptions=_enum("System.Management.Automation.Runspaces.PSThreadOptions", "Default", 0),
+        ApartmentState=_apartment(settings),
+        HostInfo=_host(settings.host),
+        ApplicationArguments=None,
     )
+    try:
+        init.extended["ApplicationArguments"] = _primitives(settings.application_arguments)
+        data = serialize(init)
+    except UsageError as error:
+        raise UsageError(f"application_arguments: {error.message}", error_id=error.error_id) from None
+    if secret_names(data):
+        raise UsageError("A secret cannot be an application argument: give it in argument_list or parameters.")
+    return data
 
 
-def create_pipeline(
-    script: str,
-    arguments: Sequence[Any] = (),
-    parameters: Iterable[tuple[str, Any]] = (),
-    *,
-    using: Mapping[str, Any] | None = None,
-    has_input: bool = False,
-) -> bytes:
-    """CREATE_PIPELINE with one script.
+def create_pipeline(command: ScriptCommand, settings: InvocationSettings = _DEFAULT) -> bytes:
+    """CREATE_PIPELINE with all statements of a command.
 
-    Without the Merge properties of 2.2 and later it is right for every version: the server goes by their presence.
     SecureStrings are names of secrets, to be `filled` in for each host.
-
-    Args:
-        script: Its text.
-        arguments: Positional.
-        parameters: Named.
-        using: Values of `$using:` expressions, by the text of each (psrp.using).
-        has_input: Pipeline input will follow, and its end.
 
     Raises:
         UsageError: An argument that CLIXML cannot carry, or a SecureString that came from a host.
     """
-    command = _members(
-        Cmd=script,
-        IsScript=True,
-        UseLocalScope=None,
-        # Three objects: one written three times would become references, which fewer servers have been seen to take.
-        **{f"Merge{which}": _enum(_RESULT_TYPES, "None", 0) for which in ("MyResult", "ToResult", "PreviousResults")},
-        Args=[_members(N=None, V=argument) for argument in arguments]
-        + [_members(N=name, V=value) for name, value in (*parameters, *_using(using))],
+    statements: list[list[PipelineCommand]] = [[]]
+    for before, one in pairwise((PipelineCommand(""), *command.pipeline)):
+        if before.end_of_statement:
+            statements.append([])
+        statements[-1].append(one)
+    options = settings.remote_stream_options
+    shell = _members(
+        IsNested=False,
+        Cmds=[_command(one) for one in statements[0]],
+        History=None,
+        RedirectShellErrorOutputPipe=True,
     )
+    if len(statements) > 1:
+        # All of them: the server takes the first from Cmds. A list of just one would never end (7.6.5).
+        shell.extended["ExtraCmds"] = [_members(Cmds=[_command(one) for one in each]) for each in statements]
     data = serialize(
         _members(
-            NoInput=not has_input,
-            ApartmentState=_APARTMENT,
-            RemoteStreamOptions=_enum("System.Management.Automation.RemoteStreamOptions", "0", 0),
-            AddToHistory=False,
+            NoInput=command.input is None and not command.streamed,
+            ApartmentState=_apartment(settings),
+            RemoteStreamOptions=_enum(
+                "System.Management.Automation.RemoteStreamOptions", _flags(options), int(options)
+            ),
+            AddToHistory=settings.add_to_history,
+            # The pool's.
             HostInfo=_members(_isHostNull=True, _isHostUINull=True, _isHostRawUINull=True, _useRunspaceHost=True),
-            PowerShell=_members(IsNested=False, Cmds=[command], History=None, RedirectShellErrorOutputPipe=True),
+            PowerShell=shell,
             IsNested=False,
         )
     )
     secret_names(data)
     return data
+
+
+def _command(command: PipelineCommand) -> PSObject:
+    """One command, for servers of every age: what they do not know they pass over.
+
+    What is merged is said twice (MS-PSRP 2.2.3.11): by MergeMyResult, the only way before 2.2, for errors, though not
+    where all streams are; and by a property for each, which counts where MergeError is there. Without merging these
+    are left out.
+    """
+    errors = Stream.Error in command.merged and not set(MERGEABLE) <= set(command.merged)
+    merging = {"MyResult": _ERROR if errors else _NONE, "ToResult": _OUTPUT if errors else _NONE}
+    merging["PreviousResults"] = _PREVIOUS if command.merge_previous_results else _NONE
+    if command.merged:
+        merging |= {stream.name: _OUTPUT if stream in command.merged else _NONE for stream in MERGEABLE}
+    return _members(
+        Cmd=command.text,
+        IsScript=command.is_script,
+        UseLocalScope=command.use_local_scope,
+        # An object each: one that is written twice becomes a reference, which fewer servers have been seen to take.
+        **{f"Merge{which}": _enum(_RESULT_TYPES, *result) for which, result in merging.items()},
+        Args=[_members(N=name, V=value) for name, value in command.arguments],
+    )
+
+
+def _host(info: HostInfo | None) -> PSObject:
+    null = info is None
+    host = _members(_isHostNull=null, _isHostUINull=null, _isHostRawUINull=null, _useRunspaceHost=False)
+    if info is not None:
+        # Without the defaults of its screen Write-Host fails on the server (NullReferenceException, 7.6.5).
+        screen = {key: _members(T=kind, V=value) for key, (kind, value) in enumerate(_screen(info))}
+        host.extended["_hostDefaultData"] = _members(data=screen)
+    return host
+
+
+def _screen(info: HostInfo) -> list[tuple[str, Any]]:
+    """MS-PSRP 2.2.3.14: colours, cursor and window position, cursor, buffer, window, two largest windows, title."""
+    colours = [("System.ConsoleColor", colour) for colour in (info.foreground_color, info.background_color)]
+    places = [("System.Management.Automation.Host.Coordinates", _members(x=0, y=0)) for _ in range(2)]
+    sizes = [
+        ("System.Management.Automation.Host.Size", _members(width=width, height=height))
+        for width, height in (info.buffer_size, *[info.window_size] * 3)
+    ]
+    title = ("System.String", info.window_title)
+    return [*colours, *places, ("System.Int32", info.cursor_size), *sizes, title]
+
+
+def _primitives(value: Any, level: int = 1) -> Any:
+    """A PSPrimitiveDictionary of a dictionary, and of those in it: a host that is given another does not answer."""
+    if level >= MAX_DEPTH:
+        raise UsageError("A dictionary or list is nested too deep, or holds itself.")
+    if isinstance(value, PSObject | BigInteger) or (type(value) is int and not -(2**63) <= value < 2**63):
+        raise UsageError(f"A {type(value).__name__} of this kind cannot be one; give text or a number of 64 bits.")
+    if isinstance(value, Mapping):
+        if not all(isinstance(key, str) for key in value):
+            raise UsageError("The names in a dictionary are text.")
+        return PSObject(_PRIMITIVES, base={key: _primitives(item, level + 1) for key, item in value.items()})
+    return [_primitives(item, level + 1) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _apartment(settings: InvocationSettings) -> PSObject:
+    state = settings.apartment_state
+    return _enum("System.Threading.ApartmentState", state, APARTMENT_STATES.index(state))
+
+
+def _flags(options: RemoteStreamOptions) -> str:
+    """What .NET's ToString() says of flags."""
+    named = [name for name, flag in RemoteStreamOptions.__members__.items() if flag == options]
+    return named[0] if named else ", ".join(str(flag.name) for flag in options) or "0"
 
 
 def pipeline_input(value: Any) -> bytes:
@@ -156,18 +240,13 @@ def pipeline_input(value: Any) -> bytes:
     Raises:
         UsageError: CLIXML cannot carry it, or it is a secret.
     """
-    data = b"" if value is None else serialize(value)
+    try:
+        data = b"" if value is None else serialize(value)
+    except UsageError as error:
+        raise UsageError(f"Pipeline input: {error.message}", error_id=error.error_id) from None
     if secret_names(data):
         raise UsageError("A secret cannot be pipeline input: give it in argument_list or parameters.")
     return data
-
-
-def _using(values: Mapping[str, Any] | None) -> list[tuple[str, Any]]:
-    """The parameter that no script can have, with a dictionary: how PowerShell 5 and later are told (recorded)."""
-    if not values:
-        return []
-    keyed = {b64encode(text.encode("utf-16-le", "surrogatepass")).decode(): value for text, value in values.items()}
-    return [("--%", PSObject(_DICTIONARY, base=keyed))]
 
 
 def _members(**extended: Any) -> PSObject:
@@ -176,20 +255,3 @@ def _members(**extended: Any) -> PSObject:
 
 def _enum(name: str, text: str, value: int) -> PSObject:
     return PSObject(type_names=(name, "System.Enum", "System.ValueType", "System.Object"), to_string=text, base=value)
-
-
-_SCREEN: tuple[tuple[int, str, Any], ...] = (
-    (0, "System.ConsoleColor", 7),
-    (1, "System.ConsoleColor", 0),
-    (2, "System.Management.Automation.Host.Coordinates", _members(x=0, y=0)),
-    (3, "System.Management.Automation.Host.Coordinates", _members(x=0, y=0)),
-    (4, "System.Int32", 25),
-    (5, "System.Management.Automation.Host.Size", _members(width=120, height=3000)),
-    (6, "System.Management.Automation.Host.Size", _members(width=120, height=50)),
-    (7, "System.Management.Automation.Host.Size", _members(width=120, height=50)),
-    (8, "System.Management.Automation.Host.Size", _members(width=120, height=50)),
-    (9, "System.String", "remotejobs"),
-)
-_DICTIONARY = ("System.Collections.Generic.Dictionary`2[[System.String],[System.Object]]", "System.Object")
-_RESULT_TYPES = "System.Management.Automation.Runspaces.PipelineResultTypes"
-_APARTMENT = _enum("System.Threading.ApartmentState", "Unknown", 2)

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from remotejobs.errors import ProtocolError
+from remotejobs.errors import LimitError, ProtocolError
 from remotejobs.model import Stream
 from remotejobs.wsman.clixml.read import deserialize
 from remotejobs.wsman.clixml.values import PSObject
-from remotejobs.wsman.psrp import hostcalls
+from remotejobs.wsman.psrp import hostcalls, prompts
 from remotejobs.wsman.psrp.fragments import Defragmenter, fragments
 from remotejobs.wsman.psrp.messages import (
     ACCEPTED_VERSIONS,
@@ -39,6 +39,7 @@ _RECORDS: dict[int, Stream] = {
 # Object ids of a client begin anywhere; one that takes over begins past all that the one before can have used.
 _TAKEN_OVER = 1 << 32
 _MOST_KEY_REQUESTS = 8
+_MOST_QUESTIONS = 10_000  # -Confirm asks for each file; a host that asks for ever has to stop somewhere
 _STATE = re.compile(rb'<Obj RefId="0"><MS><I32 N="(?:Pipeline|Runspace)State">(\d{1,3})</I32>')
 _VERSION = re.compile(rb'<Obj RefId="0"><MS><Version N="protocolversion">(\d\.\d)</Version>')
 
@@ -72,6 +73,20 @@ class RecordData(NamedTuple):
     raw: bytes
 
 
+class Reply(NamedTuple):
+    """The answer to a host call, to be sent.
+
+    Attributes:
+        kind: Of the message.
+        payload: Its payload; a SecureString in it is the name of a secret.
+        note: What a user is told of it, as a record.
+    """
+
+    kind: MessageType
+    payload: bytes
+    note: RecordData | None
+
+
 class Runspace:
     """One pool, one pipeline.
 
@@ -83,14 +98,17 @@ class Runspace:
         max_object: Bytes of one message from the server.
         after: Another client had the pipeline's records up to this object id: it is taken up there. None where we
             begin it.
+        answers: To what the script asks its user; all that they do not answer is refused.
     """
 
     __slots__ = (
         "_after",
+        "_answers",
         "_init",
         "_objects",
         "_pipe",
         "_pool",
+        "_questions",
         "_shown",
         "encrypted_key",
         "ended",
@@ -117,12 +135,15 @@ class Runspace:
         *,
         max_object: int,
         after: int | None = None,
+        answers: prompts.Answers | None = None,
     ) -> None:
         self.pool_id = pool_id
         self.pipeline_id = pipeline_id
         self.max_object = max_object
         self.pipeline = pipeline
         self._init = init
+        self._answers = answers
+        self._questions = 0
         self._after = 0 if after is None else after
         self._objects = 0 if after is None else _TAKEN_OVER
         self._pool = Defragmenter(max_object)
@@ -140,8 +161,7 @@ class Runspace:
         # The host's answer to the exchange of keys, and how often it has asked for one.
         self.encrypted_key: bytes | None = None
         self.key_requests = 0
-        # Answers to host calls, as fragments to send on the stream `pr`.
-        self.replies: list[bytes] = []
+        self.replies: list[Reply] = []  # to be sent on the stream `pr`
 
     def opening(self, size: int) -> list[bytes]:
         """The bytes that open the pool, in packets of at most `size` bytes: the first goes with Create."""
@@ -245,10 +265,15 @@ class Runspace:
             return [record for record in records if abs(record.object_id) > self._after]
         return records
 
-    def take_replies(self) -> list[bytes]:
+    def take_replies(self) -> list[Reply]:
         """Take the answers to host calls that are to be sent."""
         taken, self.replies = self.replies, []
         return taken
+
+    def replying(self, reply: Reply, payload: bytes, size: int) -> list[bytes]:
+        """The packets of a reply, whose payload may have been filled in."""
+        pipeline = self.pipeline_id if reply.kind == MessageType.PIPELINE_HOST_RESPONSE else None
+        return list(self._cut(reply.kind, payload, pipeline, size))
 
     @property
     def headless(self) -> int:
@@ -306,9 +331,7 @@ class Runspace:
         elif records is not None and object_id <= self._after:
             return  # answered, or made a record of, by who had the pipeline before
         elif call.call_id != hostcalls.VOID:
-            kind = MessageType.PIPELINE_HOST_RESPONSE if records is not None else MessageType.RUNSPACEPOOL_HOST_RESPONSE
-            pipeline = self.pipeline_id if records is not None else None
-            self.replies.extend(self._cut(kind, hostcalls.refuse(call), pipeline, 32768))
+            self._asked(call, object_id, of_pipeline=records is not None)
         elif records is not None and not self.ended:
             stream = hostcalls.STREAMS.get(call.method)
             if stream and not shown and object_id == self._after + 1 and self._after:
@@ -317,6 +340,24 @@ class Runspace:
                 raw = hostcalls.as_record(call, stream)
                 if raw is not None:
                     records.append(RecordData(stream, -object_id, raw))
+
+    def _asked(self, call: hostcalls.HostCall, object_id: int, *, of_pipeline: bool) -> None:
+        """Answer a call, or refuse it. Start-up scripts of a configuration, which the pool runs, get no answers."""
+        self._questions += 1
+        if self._questions > _MOST_QUESTIONS:
+            raise LimitError(
+                f"The script asked its user more than {_MOST_QUESTIONS:,} questions; it was ended.",
+                error_id="HostCallLimitExceeded",
+            )
+        kind = MessageType.PIPELINE_HOST_RESPONSE if of_pipeline else MessageType.RUNSPACEPOOL_HOST_RESPONSE
+        answer = self._answers.reply(call) if self._answers and of_pipeline else None
+        if answer is None:
+            payload = hostcalls.refuse(call, prompts.advice(call) if of_pipeline else "")
+            self.replies.append(Reply(kind, payload, None))
+            return
+        result, words = answer
+        note = hostcalls.informational(Stream.Verbose, f"Answered by -Answer: {words}")
+        self.replies.append(Reply(kind, hostcalls.respond(call, result), RecordData(Stream.Verbose, -object_id, note)))
 
 
 def _state(data: bytes) -> int:

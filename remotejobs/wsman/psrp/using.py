@@ -8,6 +8,7 @@ the host looks it up by the text of the whole.
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ _PASSED = re.compile(
     r"`. | <\#.*?\#> | (?<![^\s(){};,|&=])\#[^\n]* | @'[ \t]*\r?\n.*?\n'@ | '(?:[^']|'')*'", re.VERBOSE | re.DOTALL
 )
 _HERE = re.compile(r'@"[ \t]*\r?\n')
+_DICTIONARY = ("System.Collections.Generic.Dictionary`2[[System.String],[System.Object]]", "System.Object")
 _PARAM = re.compile(r"(?:\s|\#[^\n]*\n|<\#.*?\#>|\[[^\]]*\])*param\s*\(\s*(?P<empty>\))?", re.IGNORECASE | re.DOTALL)
 
 
@@ -65,13 +67,23 @@ def values(script: str, found: list[Using], variables: Mapping[str, Any]) -> dic
     return result
 
 
-def rewritten(script: str, found: list[Using], values: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def told(values: Mapping[str, Any]) -> tuple[str, PSObject]:
+    """How PowerShell 5 and later are told: the parameter that no script can have, and a dictionary by expressions."""
+    keyed = {b64encode(text.encode("utf-16-le", "surrogatepass")).decode(): value for text, value in values.items()}
+    return "--%", PSObject(_DICTIONARY, base=keyed)
+
+
+def rewritten(script: str, found: list[Using], values: Mapping[str, Any], first: int = 0) -> tuple[str, dict[str, Any]]:
     """The same for PowerShell before 5: each expression a variable of its own, a parameter by name.
+
+    Args:
+        script, found, values: A script, and what it names.
+        first: Variables that other scripts of its pipeline have, which share its scope.
 
     Returns:
         The script, and the parameters that it takes more.
     """
-    names = {text: f"__using_{n}" for n, text in enumerate(values)}
+    names = {text: f"__using_{n}" for n, text in enumerate(values, first)}
     pieces, at = [], 0
     for one in found:
         text = script[one.start : one.end]
