@@ -278,6 +278,9 @@ class PwshHost:
                 task.cancel()
             self._kill()
             await process.wait()
+            # a child of its own may hold the pipes open, and asyncio has no public way to close them
+            process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001
+            await asyncio.sleep(0)
 
     def _kill(self) -> None:
         if self._process and self._process.returncode is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import json
 import sys
 import uuid
@@ -213,6 +215,30 @@ async def test_a_process_that_never_answers_is_given_up() -> None:
 async def test_a_process_that_closes_its_output_is_given_up() -> None:
     said = await broken("import os; os.close(1); time.sleep(60)", ending=0.05)
     assert "PowerShell closed its output." in said
+
+
+def test_a_child_of_the_process_that_holds_its_output_keeps_nothing_open_here() -> None:
+    _with_a_child_that_lives_on()
+    gc.collect()  # pipes left open are told of here, as errors
+
+
+@in_loop
+async def _with_a_child_that_lives_on() -> None:
+    child = "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(2)'])"
+    script = f"import subprocess, sys; {child}; print('begun', file=sys.stderr, flush=True); sys.stdin.read()"
+    process = Process(sys.executable, "-c", script)
+    process.client.pool.open()
+    process.shell.create(process.client.sent())
+    await process.sink.until(lambda: process.sink.seen)
+    killed = process.shell._process
+    assert killed
+    assert process.shell.task
+    killed.kill()
+    while killed.returncode is None:
+        await asyncio.sleep(0.01)
+    process.shell.task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await process.shell.task
 
 
 @in_loop
