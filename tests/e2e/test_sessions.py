@@ -259,6 +259,9 @@ def test_connect_takes_the_job_up(tmp_path: Path) -> None:
                 await at.store.wait_change(job.id, at.store.version(job.id))
             ends = at.store.job(job.id).children
             assert [child.outcome.reason.value if child.outcome else "" for child in ends] == ["Completed"] * 2
+            async with asyncio.timeout(30):  # the worker deletes the shells when the ends are stored
+                while any(at.open):
+                    await asyncio.sleep(0.01)
             assert await get_session(at.targets, store=at.store, **WAY) == []
 
     run(work)
